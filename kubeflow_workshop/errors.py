@@ -1,0 +1,35 @@
+"""What a user can mend, told in one sentence."""
+
+import argparse
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+
+class CourseError(Exception):
+    """A mistake that the user can mend: the message says what is wrong, where, and what to do.
+
+    The command line prints the message in one line and exits with 2. Any other exception is a bug of the course and shows its traceback.
+    """
+
+
+class CourseParser(argparse.ArgumentParser):
+    """An argument parser that says what is wrong in one sentence, without the usage before it."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise what `exit_with_one_sentence` prints."""
+        raise CourseError(f"{message}; see {self.prog} --help.")
+
+
+def exit_with_one_sentence(command: Callable[[], None]) -> int:
+    """Run a command for a command line.
+
+    Returns:
+        The exit code: 0, or 2 after a `CourseError`, whose message then stands on stderr in one line.
+    """
+    try:
+        command()
+    except CourseError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    return 0

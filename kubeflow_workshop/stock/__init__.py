@@ -1,0 +1,1 @@
+"""The case study: predict tomorrow's closing price, and find out honestly whether the forecast is any good."""

@@ -1,0 +1,217 @@
+"""Daily prices of a stock, in one shape, whichever source they come from.
+
+Taught in notebook 03. The shape: a DataFrame with the index `date` (datetime64, one row a trading day, oldest first) and the float64 columns `open`,
+`high`, `low`, `close`, `adj_close` (dollars) and `volume` (shares).
+
+Adjusted: `adj_close` is the closing price divided by every split and lowered by every dividend that came later, so its day-to-day changes are what
+an owner of the share earned. Models use it. The other prices are as traded in the bundled series, where they jump at splits; Yahoo! Finance gives
+them with splits, but not dividends, taken out.
+"""
+
+import hashlib
+import json
+import logging
+import re
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import pandas as pd
+import tenacity
+from platformdirs import user_cache_path
+
+from kubeflow_workshop.errors import CourseError
+from kubeflow_workshop.files import course_file
+
+PRICES = ["open", "high", "low", "close", "adj_close"]
+COLUMNS = [*PRICES, "volume"]
+SOURCES = ("bundled", "yahoo")
+LONGEST_GAP = timedelta(days=10)
+"""Markets close for weekends and holidays, and once for a week (September 2001); a longer hole is missing data."""
+
+log = logging.getLogger(__name__)
+
+
+def cards() -> dict[str, dict]:
+    """The cards of the bundled series, by ticker: source, licence, rows, first and last day, SHA-256."""
+    found = (json.loads(path.read_text()) for path in sorted(course_file("datasets").glob("*.json")))
+    return {card["ticker"]: card for card in found}
+
+
+def load(ticker: str, start: str | date | None = None, end: str | date | None = None, source: str = "bundled") -> pd.DataFrame:
+    """The daily prices of one stock.
+
+    Taught in notebook 03.
+
+    Args:
+        ticker: the symbol of the stock, such as `"MSFT"`.
+        start, end: first and last day, both included, as dates or `"2012-03-01"`; without them, the whole series.
+        source: `"bundled"`, which travels with the course, or `"yahoo"`, the live source (yfinance; kept in a cache on disk).
+
+    Returns:
+        The prices, in the shape that this module describes.
+
+    Raises:
+        CourseError: if the ticker or source is unknown, the range is the wrong way round or outside the data, or Yahoo! Finance does not answer.
+    """
+    if source not in SOURCES:
+        raise CourseError(f"source {source!r} is unknown; use one of {', '.join(SOURCES)}.")
+    first, last = _range(start, end)
+    if source == "yahoo":
+        return _yahoo(ticker.upper(), first, last)
+    known = cards()
+    if ticker.upper() not in known:
+        raise CourseError(
+            f"ticker {ticker!r} is not among the bundled series ({', '.join(known)}); use one of them, a file of your own (--csv PATH), "
+            "or the live source (--source yahoo)."
+        )
+    return _between(read_csv(course_file(f"datasets/{ticker.upper()}.csv")), first, last, ticker.upper())
+
+
+def read_csv(path: str | Path, start: str | date | None = None, end: str | date | None = None) -> pd.DataFrame:
+    """The prices in a file of your own.
+
+    Taught in notebook 03.
+
+    Args:
+        path: a CSV file with a header and the columns date, open, high, low, close, adj_close and volume, in any order; others are left out.
+        start, end: first and last day, both included; without them, the whole file.
+
+    Returns:
+        The prices, in the shape that this module describes.
+
+    Raises:
+        CourseError: if the file cannot be read, or a row of it cannot be a day's prices; the message names file, row (the header is row 1) and column.
+    """
+    path = Path(path)
+    first, last = _range(start, end)
+    try:
+        raw = pd.read_csv(path, dtype=str, keep_default_na=False, skip_blank_lines=False, skipinitialspace=True)
+    except FileNotFoundError:
+        raise CourseError(f"{path} does not exist; give the path of a CSV file.") from None
+    except pd.errors.EmptyDataError:
+        raise CourseError(f"{path} is empty; a CSV of prices begins with the line date,{','.join(COLUMNS)}.") from None
+    except (UnicodeDecodeError, pd.errors.ParserError) as error:
+        raise CourseError(f"{path} is not a CSV text file ({str(error).splitlines()[0]}); save it as CSV, UTF-8.") from None
+    except OSError as error:
+        raise CourseError(f"{path} cannot be read: {error.strerror}; give the path of a CSV file that you may read.") from None
+    return _between(_checked(raw, path), first, last, str(path))
+
+
+def fingerprint(prices: pd.DataFrame) -> str:
+    """The SHA-256 of the days and adjusted closing prices, so that a model can say what it was trained on.
+
+    Args:
+        prices: in the shape that this module describes.
+
+    Returns:
+        64 hexadecimal digits: the hash of one line `2012-03-01,26.03` a day (ISO date, shortest decimal form of the float64 price).
+    """
+    text = "".join(f"{day:%Y-%m-%d},{price!r}\n" for day, price in zip(prices.index, prices["adj_close"].tolist(), strict=True))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _range(start: str | date | None, end: str | date | None) -> tuple[date | None, date | None]:
+    first, last = _day(start, "start"), _day(end, "end")
+    if first and last and first > last:
+        raise CourseError(f"start {first} comes after end {last}; give the earlier day as start.")
+    return first, last
+
+
+def _day(value: str | date | None, name: str) -> date | None:
+    if value is None or (isinstance(value, date) and not isinstance(value, datetime)):
+        return value
+    try:
+        return datetime.fromisoformat(str(value)).date()
+    except ValueError:
+        raise CourseError(f"{name} {value!r} is no day; write it as 2012-03-01.") from None
+
+
+def _between(prices: pd.DataFrame, first: date | None, last: date | None, where: str) -> pd.DataFrame:
+    begins, ends = prices.index[0].date(), prices.index[-1].date()
+    for name, day in (("start", first), ("end", last)):
+        if day and not begins <= day <= ends:
+            raise CourseError(f"{name} {day} is outside the prices of {where}, which run from {begins} to {ends}; give a day among them, or leave {name} out.")
+    chosen = prices.loc[first:last]
+    if chosen.empty:
+        raise CourseError(f"{where} has no trading day from {first} to {last}; give a longer range.")
+    return chosen
+
+
+def _checked(raw: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """Turn the text of a CSV into prices, or say in which row it is wrong."""
+    raw.columns = raw.columns.str.strip()
+    missing = [name for name in ("date", *COLUMNS) if name not in raw.columns]
+    if missing:
+        raise CourseError(f"{path} has no column {', '.join(missing)}; its first line must name date,{','.join(COLUMNS)}.")
+    if raw.empty:
+        raise CourseError(f"{path} has a header and no rows; it needs at least one day of prices.")
+
+    def refuse(bad: pd.Series, why: Callable[[int], str], do: str) -> None:
+        if bad.any():
+            row = int(bad.to_numpy().argmax())
+            raise CourseError(f"{path}, row {row + 2} ({raw.date.iloc[row] or 'no date'}): {why(row)}; {do}")
+
+    days = pd.to_datetime(raw.date, format="%Y-%m-%d", errors="coerce")
+    refuse(days.isna(), lambda row: f"date is {raw.date.iloc[row]!r}", "write days as 2012-03-01, one a row, with no blank row between.")
+    numbers = {name: pd.to_numeric(raw[name].str.strip(), errors="coerce").astype("float64") for name in COLUMNS}
+    for name, column in numbers.items():
+        refuse(column.isna(), lambda row, name=name: f"{name} is {raw[name].iloc[row]!r}, which is no number", "mend the row, or drop it.")
+        finite = column.abs() != float("inf")
+        if name == "volume":
+            refuse((column < 0) | ~finite, lambda row: f"volume is {raw.volume.iloc[row]}, and a volume is zero or more", "mend the row, or drop it.")
+        else:
+            refuse((column <= 0) | ~finite, lambda row, name=name: f"{name} is {raw[name].iloc[row]}; prices must be above zero", "mend the row, or drop it.")
+    before = days.shift()
+    refuse(days == before, lambda row: "the day of the row before stands here again", "keep one row a day.")
+    refuse(days < before, lambda row: f"this day is earlier than {raw.date.iloc[row - 1]} in the row before", "sort the rows, oldest first.")
+    refuse(
+        days - before > LONGEST_GAP,
+        lambda row: f"a gap, {(days - before).iloc[row].days} days since {raw.date.iloc[row - 1]}",
+        f"add the missing days, or begin after the gap (at most {LONGEST_GAP.days} days may lie between two rows).",
+    )
+    return pd.DataFrame(numbers).set_index(pd.DatetimeIndex(days.to_numpy(dtype="datetime64[ns]"), name="date"))
+
+
+def _yahoo(ticker: str, first: date | None, last: date | None) -> pd.DataFrame:
+    """Prices of Yahoo! Finance, from the cache where the same days were asked for before (without an end: on the same day)."""
+    if not re.fullmatch(r"[A-Z0-9.^=-]+", ticker):
+        raise CourseError(f"ticker {ticker!r} is no symbol; symbols are written with letters, digits and . ^ = - only.")
+    last = last or datetime.now(UTC).date()
+    kept = user_cache_path("kubeflow-workshop") / "yahoo" / f"{ticker}_{first or 'first'}_{last}.csv"
+    if not kept.is_file():
+        try:
+            prices = _download(ticker, first, last)
+        except Exception as error:  # yfinance raises whatever its parts raise
+            raise CourseError(
+                f"Yahoo! Finance gave no prices of {ticker} ({type(error).__name__}: {str(error).splitlines()[0]}); check the ticker and the network, "
+                f"or use the prices that come with the course: --source bundled ({', '.join(cards())})."
+            ) from error
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        partial = kept.with_suffix(".partial")
+        prices.to_csv(partial)
+        partial.replace(kept)
+    return read_csv(kept)
+
+
+def _may_pass(error: BaseException) -> bool:
+    return isinstance(error, OSError) or type(error).__name__ == "YFRateLimitError"
+
+
+@tenacity.retry(
+    retry=tenacity.retry_if_exception(_may_pass),
+    wait=tenacity.wait_exponential(),
+    stop=tenacity.stop_after_attempt(4),
+    before_sleep=tenacity.before_sleep_log(log, logging.WARNING),
+    reraise=True,
+)
+def _download(ticker: str, first: date | None, last: date) -> pd.DataFrame:
+    import yfinance  # not needed, and half a second, for the bundled prices
+
+    logging.getLogger("yfinance").setLevel(logging.CRITICAL)  # it would log what the error says again
+    answer = yfinance.Ticker(ticker).history(
+        start=first or date(1970, 1, 2), end=last + timedelta(days=1), auto_adjust=False, raise_errors=True
+    )  # their end is the first day left out
+    answer.columns = answer.columns.str.lower().str.replace(" ", "_")
+    answer.index = pd.DatetimeIndex(answer.index.tz_localize(None).normalize(), name="date")
+    return answer[COLUMNS].dropna()
