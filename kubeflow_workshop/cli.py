@@ -1,0 +1,46 @@
+"""The command `workshop`: thin, every subcommand is a function of the package."""
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from kubeflow_workshop.errors import CourseParser, exit_with_one_sentence
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `workshop …`; returns the exit code: 0, or 2 after one sentence on stderr."""
+    logging.basicConfig(format="%(levelname)s: %(message)s", stream=sys.stderr)
+    return exit_with_one_sentence(lambda: _run(argv))
+
+
+def _run(argv: Sequence[str] | None) -> None:
+    # Each room is imported when it is asked for, so that `workshop --help` answers at once.
+    parser = CourseParser(prog="workshop", description="The Kubeflow workshop: one case study, on a laptop first.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands.add_parser("doctor", help="say what this machine can run, and what to type for each thing missing")
+    tour = commands.add_parser("tour", help="the whole chain without opening a notebook")
+    tour.add_argument("--output", type=Path, default=Path("build/tour"), metavar="DIR", help="where the figure goes (default: %(default)s)")
+    trainer = commands.add_parser("train", help="train a network of the case study, and judge it")
+    known = argv if argv is not None else sys.argv[1:]
+    if known[:1] == ["train"]:
+        from kubeflow_workshop.stock import train
+
+        train.add_arguments(trainer)
+    arguments = parser.parse_args(known)
+    if arguments.command == "train":
+        train.run(arguments)
+    else:
+        _commands(arguments)
+
+
+def _commands(arguments: argparse.Namespace) -> None:
+    if arguments.command == "doctor":
+        from kubeflow_workshop import doctor
+
+        print(doctor.report())
+    elif arguments.command == "tour":
+        from kubeflow_workshop import tour
+
+        tour.run(arguments.output)

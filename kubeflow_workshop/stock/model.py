@@ -1,0 +1,257 @@
+"""The two networks of the case study: built, fitted, and written as a model version.
+
+Taught in notebook 04. Both take windows of dollars and give dollars, so whoever serves them has nothing to prepare.
+"""
+
+import hashlib
+import json
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kubeflow_workshop.errors import CourseError
+from kubeflow_workshop.stock.windows import Windows
+
+if TYPE_CHECKING:
+    import keras
+
+BATCH = 32
+EPOCHS_A_REPORT = 10
+UNROLLED_UP_TO = 10
+"""Windows up to this many days become a graph without a loop: several times faster to train and to serve. Longer ones would take long to build."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a fit stands: epochs done, and the mean absolute errors (dollars) with the weights as they are then."""
+
+    epochs: int
+    training_mae: float
+    validation_mae: float
+
+
+def talk(window: int, units: int = 64) -> "keras.Model":
+    """The network of the talk's slide: dollars go in as they are.
+
+    Taught in notebook 04. LSTM, two dense layers of 32 with ReLU, one number out.
+
+    Args:
+        window: days in a window.
+        units: size of the LSTM's state.
+
+    Returns:
+        An unfitted model: window float32 [batch, window, 1], dollars → next close float32 [batch, 1], dollars.
+    """
+    import keras
+
+    days = keras.Input((window, 1), name="window")
+    return keras.Model(days, _body(days, window, units), name="talk")
+
+
+def relative(window: int, units: int = 64) -> "keras.Model":
+    """The same network on the changes within the window; the scaling is a part of it.
+
+    Taught in notebook 04. Each price becomes its difference to the window's last price in percent, and the output is tomorrow's difference in
+    percent, turned back into dollars. The last layer begins at zero, so an unfitted model is persistence.
+
+    Args:
+        window: days in a window.
+        units: size of the LSTM's state.
+
+    Returns:
+        An unfitted model: window float32 [batch, window, 1], dollars → next close float32 [batch, 1], dollars.
+    """
+    import keras
+
+    days = keras.Input((window, 1), name="window")
+    today = days[:, -1:, :]
+    percent = _body((days / today - 1) * 100, window, units, last_kernel="zeros")
+    return keras.Model(days, today[:, 0, :] * (1 + percent / 100), name="relative")
+
+
+NETWORKS = {"talk": talk, "relative": relative}
+
+
+def _body(inputs: "keras.KerasTensor", window: int, units: int, last_kernel: str = "glorot_uniform") -> "keras.KerasTensor":
+    from keras import layers
+
+    x = layers.LSTM(units, unroll=window <= UNROLLED_UP_TO)(inputs)
+    x = layers.Dense(32, activation="relu")(x)
+    x = layers.Dense(32, activation="relu")(x)
+    return layers.Dense(1, kernel_initializer=last_kernel)(x)
+
+
+def build(network: str, window: int, units: int = 64, seed: int = 0) -> "keras.Model":
+    """A network by its name, its first weights drawn from a seed.
+
+    Taught in notebook 04.
+
+    Raises:
+        CourseError: if the network is unknown, or a number is not at least 1 (the seed: 0).
+    """
+    if network not in NETWORKS:
+        raise CourseError(f"network {network!r} is unknown; use one of {', '.join(NETWORKS)}.")
+    for name, value, least in (("window", window, 1), ("units", units, 1), ("seed", seed, 0)):
+        if value < least:
+            raise CourseError(f"{name} {value} is too small; give a whole number of at least {least}.")
+    import keras
+
+    keras.utils.set_random_seed(seed)
+    return NETWORKS[network](window, units)
+
+
+def fit(
+    model: "keras.Model",
+    train: Windows,
+    validation: Windows,
+    learning_rate: float = 0.001,
+    epochs: int = 100,
+    seed: int = 0,
+    report: Callable[[Progress], None] | None = None,
+) -> list[Progress]:
+    """Train a model in place: Adam on the mean squared error, batches of 32, shuffled anew each epoch.
+
+    Taught in notebook 04. What `model.fit(inputs, targets, epochs=epochs)` does, but Keras is asked to come up for air only every ten epochs:
+    with 200 windows it spends most of its time between the epochs, not in them.
+
+    Args:
+        model: as `build` returns it.
+        train: what it learns from.
+        validation: what it is measured on as it goes; it learns nothing from these.
+        learning_rate: of Adam, above 0.
+        epochs: how often it sees every training window, at least 1.
+        seed: of the shuffle.
+        report: called after every ten epochs (and after the last).
+
+    Returns:
+        What was reported.
+
+    Raises:
+        CourseError: if the learning rate or the epochs cannot be, or the training error is no longer a number.
+    """
+    if not (math.isfinite(learning_rate) and learning_rate > 0):
+        raise CourseError(f"learning rate {learning_rate} cannot train; give a number above 0, such as 0.001.")
+    if epochs < 1:
+        raise CourseError(f"epochs {epochs} is too few; give a whole number of at least 1.")
+    import keras
+    import tensorflow as tf
+
+    steps = math.ceil(len(train) / BATCH)
+    shuffled = tf.data.Dataset.from_tensor_slices((train.inputs, train.targets)).cache().shuffle(len(train), seed=seed).batch(BATCH).repeat()
+    optimizer = keras.optimizers.Adam(learning_rate)
+    both = np.concatenate([train.inputs, validation.inputs])
+    targets = np.concatenate([train.targets, validation.targets])
+    done: list[Progress] = []
+
+    def measure(*_: object) -> None:
+        errors = np.abs(np.asarray(model(both))[:, 0] - targets)
+        seen = (done[-1].epochs if done else 0) + block
+        done.append(Progress(seen, float(errors[: len(train)].mean()), float(errors[len(train) :].mean())))
+        if not math.isfinite(done[-1].training_mae):
+            raise CourseError(f"after {seen} epochs the training error is no number any more; try a smaller learning rate than {learning_rate}.")
+        if report:
+            report(done[-1])
+
+    whole, rest = divmod(epochs, EPOCHS_A_REPORT)
+    for block, times in ((EPOCHS_A_REPORT, whole), (rest, 1 if rest else 0)):
+        if times:
+            model.compile(optimizer=optimizer, loss="mse", steps_per_execution=steps * block)
+            model.fit(
+                shuffled,
+                steps_per_epoch=steps * block,
+                epochs=times,
+                shuffle=False,  # the dataset does it
+                verbose=0,
+                callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=measure)],
+            )
+    return done
+
+
+def forecast(model: "keras.Model", windows: Windows) -> np.ndarray:
+    """Tomorrow's price for each window; dollars, float32 [windows]. Taught in notebook 04."""
+    return np.asarray(model(windows.inputs))[:, 0]
+
+
+def free_directory(directory: Path) -> None:
+    """Raise CourseError unless a model version can be written to `directory`: it must be new, and its parent (made if need be) writable."""
+    if directory.exists():
+        raise CourseError(f"{directory} exists already, and a model version is never written over; give a new directory, such as the next number.")
+    try:
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=directory.parent).close()
+    except OSError as error:
+        raise CourseError(f"{directory} cannot be written ({error.strerror}); give a directory where you may write.") from None
+
+
+def save(model: "keras.Model", directory: Path, card: dict) -> Path:
+    """Write a model version: what TensorFlow Serving, KServe and Keras each read, and a card that says what it is.
+
+    Taught in notebook 04. `directory` holds `saved_model.pb` and `variables/` (signature `serving_default`: `window` float32 [batch, window, 1],
+    dollars, oldest first → `next_close` float32 [batch, 1], dollars), `model.keras` and `card.json`. It is written under another name and
+    then renamed, so it is there as a whole or not at all.
+
+    Args:
+        model: a fitted model.
+        directory: where the version is to be; it must not exist. In a model repository this is `MODELS/NAME/N`.
+        card: what to say of it; the SHA-256 of each file is added under `files`.
+
+    Returns:
+        `directory`.
+
+    Raises:
+        CourseError: if the directory exists or cannot be written.
+    """
+    import keras
+    import tensorflow as tf
+
+    free_directory(directory)
+    partial = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", suffix=".partial", dir=directory.parent))
+    try:
+        archive = keras.export.ExportArchive()
+        archive.track(model)
+        archive.add_endpoint(
+            "serving_default",
+            lambda window: {"next_close": model(window, training=False)},
+            input_signature=[tf.TensorSpec([None, *model.input_shape[1:]], tf.float32, name="window")],
+        )
+        archive.write_out(partial, verbose=False)
+        model.save(partial / "model.keras")
+        card["files"] = {str(path.relative_to(partial).as_posix()): _sha256(path) for path in sorted(partial.rglob("*")) if path.is_file()}
+        (partial / "card.json").write_text(json.dumps(card, indent=2) + "\n")
+        partial.chmod(0o755)  # mkdtemp's is closed to others, and a server may be another user
+        os.rename(partial, directory)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return directory
+
+
+def load(directory: Path) -> "keras.Model":
+    """The Keras model of a model version.
+
+    Taught in notebook 04.
+
+    Raises:
+        CourseError: if there is no model version in `directory`, or a file of it is not the one that its card names.
+    """
+    try:
+        card = json.loads((directory / "card.json").read_text())
+    except (OSError, ValueError):
+        raise CourseError(f"{directory} holds no model version (no card.json that can be read); train one with --output {directory}.") from None
+    for name, sha256 in card["files"].items():
+        if not (directory / name).is_file() or _sha256(directory / name) != sha256:
+            raise CourseError(f"{directory / name} is not the file that card.json names; the version is damaged: train it again into a new directory.")
+    import keras
+
+    return keras.models.load_model(directory / "model.keras")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,179 @@
+"""The training program: prices in, metrics on standard output, a model version out.
+
+Taught in notebook 04. The notebook calls `train`; Katib's trials, the pipeline's step and the image run this module as a command:
+
+    python -m kubeflow_workshop.stock.train --ticker MSFT --start 2012-03-01 --window 3 --output models/msft/1
+
+Each metric is one line `name=value`, as Katib's StdOut collector reads them.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from kubeflow_workshop.errors import CourseParser, exit_with_one_sentence
+from kubeflow_workshop.stock import evaluate, model, prices
+from kubeflow_workshop.stock.windows import Split, split, windows
+
+if TYPE_CHECKING:
+    import keras
+
+
+@dataclass(frozen=True)
+class Hyperparameters:
+    """What is chosen before the training begins; the defaults are the talk's.
+
+    Attributes:
+        network: `talk` or `relative`.
+        window: days in a window.
+        units: size of the LSTM's state.
+        learning_rate: of Adam.
+        epochs: how often each training window is seen.
+        seed: of the first weights and of the shuffle.
+    """
+
+    network: str = "relative"
+    window: int = 3
+    units: int = 64
+    learning_rate: float = 0.001
+    epochs: int = 100
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A fitted network, what it was fitted on, and how good it is.
+
+    Attributes:
+        model: window float32 [batch, window, 1], dollars → next close float32 [batch, 1], dollars.
+        hyperparameters: what was chosen.
+        parts: the windows it was trained, validated and tested on.
+        progress: the errors as the training went, the last entry at its end.
+        scores: on the test days, persistence beside them.
+    """
+
+    model: "keras.Model"
+    hyperparameters: Hyperparameters
+    parts: Split
+    progress: list[model.Progress]
+    scores: evaluate.Scores
+
+
+def train(frame: pd.DataFrame, chosen: Hyperparameters | None = None, report: Callable[[model.Progress], None] | None = None) -> Trained:
+    """Train a network on the oldest 80 % of the days, and judge it on the newest 10 %.
+
+    Taught in notebook 04. The same prices and hyperparameters give the same numbers on the same machine.
+
+    Args:
+        frame: prices, as `prices.load` returns them; `adj_close` is used.
+        chosen: the hyperparameters; the defaults without it.
+        report: called after every ten epochs.
+
+    Raises:
+        CourseError: if a hyperparameter cannot be, or the prices are too few for it.
+    """
+    chosen = chosen or Hyperparameters()
+    parts = split(windows(frame["adj_close"], chosen.window))
+    network = model.build(chosen.network, chosen.window, chosen.units, chosen.seed)
+    progress = model.fit(network, parts.train, parts.validation, chosen.learning_rate, chosen.epochs, chosen.seed, report)
+    scores = evaluate.score(model.forecast(network, parts.test), parts.test)
+    return Trained(network, chosen, parts, progress, scores)
+
+
+def card(trained: Trained, frame: pd.DataFrame, series: str, directory: Path) -> dict:
+    """What a model version says of itself; the files' hashes are added when it is written.
+
+    Taught in notebook 04.
+
+    Args:
+        trained: what `train` returned.
+        frame: the prices it was given.
+        series: where they came from, in a few words, such as `MSFT (bundled)`.
+        directory: `MODELS/NAME/N`, where the version will be; a directory whose name is no number is a NAME of its own, at version 1.
+    """
+    numbered = directory.name.isdecimal()
+    return {
+        "name": directory.parent.name if numbered else directory.name,
+        "version": int(directory.name) if numbered else 1,
+        "network": trained.hyperparameters.network,
+        "hyperparameters": asdict(trained.hyperparameters),
+        "data": {
+            "series": series,
+            "column": "adj_close",
+            "first_day": f"{frame.index[0]:%Y-%m-%d}",
+            "last_day": f"{frame.index[-1]:%Y-%m-%d}",
+            "rows": len(frame),
+            "sha256": prices.fingerprint(frame),
+        },
+        "scores": {
+            "training_mae": trained.progress[-1].training_mae,
+            "validation_mae": trained.progress[-1].validation_mae,
+            "test": asdict(trained.scores),
+        },
+        "libraries": {name: version(name) for name in ("kubeflow-workshop", "keras", "numpy", "pandas")} | {"tensorflow": _tensorflow_version()},
+    }
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the program's arguments to a parser: this module's own, and that of `workshop train`."""
+    default = Hyperparameters()
+    data = parser.add_mutually_exclusive_group()
+    data.add_argument("--ticker", default="MSFT", help="symbol of the stock (default: %(default)s)")
+    data.add_argument("--csv", metavar="PATH", help="a CSV of your own: date, open, high, low, close, adj_close, volume")
+    parser.add_argument("--source", choices=prices.SOURCES, default="bundled", help="where a ticker's prices come from (default: %(default)s)")
+    parser.add_argument("--start", metavar="DAY", help="first day, such as 2012-03-01")
+    parser.add_argument("--end", metavar="DAY", help="last day")
+    parser.add_argument("--network", choices=model.NETWORKS, default=default.network, help="(default: %(default)s)")
+    parser.add_argument("--window", type=int, default=default.window, help="days in a window (default: %(default)s)")
+    parser.add_argument("--units", type=int, default=default.units, help="size of the LSTM's state (default: %(default)s)")
+    parser.add_argument("--learning-rate", type=float, default=default.learning_rate, help="(default: %(default)s)")
+    parser.add_argument("--epochs", type=int, default=default.epochs, help="(default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=default.seed, help="(default: %(default)s)")
+    parser.add_argument("--output", type=Path, metavar="DIR", help="write the model version here; in a model repository, MODELS/NAME/N")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Do what the command line asks for.
+
+    Raises:
+        CourseError: if an argument cannot be; nothing is written then.
+    """
+    if arguments.csv:
+        frame, series = prices.read_csv(arguments.csv, arguments.start, arguments.end), Path(arguments.csv).name
+    else:
+        frame = prices.load(arguments.ticker, arguments.start, arguments.end, arguments.source)
+        series = f"{arguments.ticker.upper()} ({arguments.source})"
+    if arguments.output:
+        model.free_directory(arguments.output)
+    chosen = Hyperparameters(arguments.network, arguments.window, arguments.units, arguments.learning_rate, arguments.epochs, arguments.seed)
+
+    def report(progress: model.Progress) -> None:
+        print(f"Training-MAE={progress.training_mae:.6g}\nValidation-MAE={progress.validation_mae:.6g}", flush=True)
+
+    trained = train(frame, chosen, report)
+    print(f"Test-MAE={trained.scores.mae:.6g}\nPersistence-MAE={trained.scores.persistence_mae:.6g}", flush=True)
+    if arguments.output:
+        model.save(trained.model, arguments.output, card(trained, frame, series, arguments.output))
+
+
+def _tensorflow_version() -> str:
+    import tensorflow as tf
+
+    return tf.__version__
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the training program; returns 0, or 2 after one sentence on stderr."""
+    parser = CourseParser(prog="python -m kubeflow_workshop.stock.train", description="Train a network of the case study and judge it.")
+    add_arguments(parser)
+    return exit_with_one_sentence(lambda: run(parser.parse_args(argv)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
