@@ -9,8 +9,13 @@ from typing import NoReturn
 class CourseError(Exception):
     """A mistake that the user can mend: the message says what is wrong, where, and what to do.
 
-    The command line prints the message in one line and exits with 2. Any other exception is a bug of the course and shows its traceback.
+    The command line prints the message in one line and exits with 2; a notebook shows the message. Any other exception is a bug of the course and
+    shows its traceback.
     """
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows in the traceback's place."""
+        return [f"error: {self}"]
 
 
 class CourseParser(argparse.ArgumentParser):

@@ -32,6 +32,7 @@ def style() -> None:
             "axes.axisbelow": True,
             "grid.color": "#E5E5E5",
             "font.size": 11,
+            "date.converter": "concise",
         }
     )
 
@@ -83,11 +84,13 @@ def _names(ax: Axes, ends: Sequence[tuple[str, str, float]]) -> None:
     ax.margins(x=0.01)
     ax.figure.canvas.draw()
     to_share = ax.transData + ax.transAxes.inverted()
-    places = [(to_share.transform((0, height))[1], name, colour) for name, colour, height in ends]
-    lowest = -1.0
-    for share, name, colour in sorted(places):
-        lowest = max(share, lowest + 0.075)
-        ax.annotate(name, (1.01, lowest), xycoords="axes fraction", color=colour, va="center", fontweight="bold", fontsize=10)
+    names = sorted((to_share.transform((0, height))[1], name, colour) for name, colour, height in ends)
+    places = []
+    for wanted, _, _ in names:
+        places.append(max(wanted, places[-1] + 0.075) if places else wanted)
+    centred = sum(place - wanted for place, (wanted, _, _) in zip(places, names, strict=True)) / len(names)
+    for place, (_, name, colour) in zip(places, names, strict=True):
+        ax.annotate(name, (1.01, place - centred), xycoords="axes fraction", color=colour, va="center", fontweight="bold", fontsize=10)
 
 
 def dots(values: Sequence[float], *, reference: tuple[str, float], title: str, label: str, rows: str = "run", ax: Axes | None = None) -> None:
