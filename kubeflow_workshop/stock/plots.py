@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 
 BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
@@ -68,7 +69,7 @@ def lines(
     ax = _frame(title, x, y, ax)
     ends = []
     for (name, line), (colour, dashes) in zip(values.items(), _CYCLE, strict=False):
-        places = getattr(line, "index", at if at is not None else range(len(line)))
+        places = line.index if isinstance(line, pd.Series) else range(len(line)) if at is None else at
         ax.plot(places, np.asarray(line), color=colour, linestyle=dashes, linewidth=1.6)
         ends.append((name, colour, float(np.asarray(line, dtype=float)[-1])))
     if reference:
