@@ -128,6 +128,7 @@ def bars(values: Mapping[str, float], *, title: str, y: str, x: str = "", refere
     ax = _frame(title, x, y, ax)
     drawn = ax.bar(list(values), list(values.values()), color=BLUE, width=0.6)
     ax.bar_label(drawn, fmt="{:.3g}", padding=2)
+    ax.margins(y=0.12)
     ax.grid(axis="x", visible=False)
     if reference:
         ax.axhline(reference[1], color=RED, linestyle="--")
