@@ -1,0 +1,128 @@
+"""The course's figures of speed and size, each a ratio or a sum measured in one run: `make bench`.
+
+    python tests/bench.py           all of them, a few minutes
+    python tests/bench.py NAME …    some: training, windows, memory, notebooks
+
+Nothing fails here: a slow machine prints other numbers beside the goal.
+"""
+
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from kubeflow_workshop.stock import model, prices, train
+from kubeflow_workshop.stock.windows import Split, split, windows
+
+ROOT = Path(__file__).parents[1]
+Row = tuple[str, str, str]
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """How long one call takes."""
+    begin = time.perf_counter()
+    work()
+    return time.perf_counter() - begin
+
+
+def slide(parts: Split, shuffled: object = None) -> float:
+    """The training as it is on the slide; returns its validation MAE. With a dataset, it takes the batches from there."""
+    import keras
+
+    keras.utils.set_random_seed(0)
+    network = keras.Sequential([
+        keras.Input((3, 1)), keras.layers.LSTM(64), keras.layers.Dense(32, activation="relu"), keras.layers.Dense(32, activation="relu"), keras.layers.Dense(1)
+    ])  # fmt: skip
+    network.compile(optimizer=keras.optimizers.Adam(0.001), loss="mse", metrics=["mae"])
+    validation = (parts.validation.inputs, parts.validation.targets)
+    if shuffled is None:
+        network.fit(parts.train.inputs, parts.train.targets, validation_data=validation, epochs=100, verbose=0)
+    else:
+        network.fit(shuffled, validation_data=validation, steps_per_epoch=-(-len(parts.train) // model.BATCH), epochs=100, verbose=0, shuffle=False)
+    return float(np.abs(np.asarray(network(validation[0]))[:, 0] - validation[1]).mean())
+
+
+def ours(parts: Split) -> float:
+    """The same training as the course does it; returns its validation MAE."""
+    return model.fit(model.build("talk", 3), parts.train, parts.validation)[-1].validation_mae
+
+
+def training() -> Iterator[Row]:
+    """Three pairs, in turn, after one of each that is not counted; and once with the same batches, for the error."""
+    import tensorflow as tf
+
+    parts = split(windows(prices.load("MSFT", start="2012-03-01")["adj_close"], 3))
+    ours(parts)
+    pairs = [(seconds(lambda: slide(parts)), seconds(lambda: ours(parts))) for _ in range(3)]
+    ratio = statistics.median(plain / fast for plain, fast in pairs)
+    yield "talk's training, 100 epochs: plain fit / ours", f"{ratio:.1f} ({', '.join(f'{a:.1f} s / {b:.1f} s' for a, b in pairs)})", "at least 5"
+    whole = tf.data.Dataset.from_tensor_slices((parts.train.inputs, parts.train.targets)).cache()
+    plain = slide(parts, whole.shuffle(len(parts.train), seed=0).batch(model.BATCH).repeat())
+    yield "validation MAE, same batches: ours / plain fit", f"{ours(parts) / plain:.4f} (plain {plain:.4f} dollars)", "0.95 to 1.05"
+
+
+def loop(closes: pd.Series, length: int) -> tuple[np.ndarray, np.ndarray, list]:
+    """The windows as people write them: row by row."""
+    inputs, targets, dates = [], [], []
+    for day in range(length, len(closes)):
+        inputs.append(closes.iloc[day - length : day].to_numpy())
+        targets.append(closes.iloc[day])
+        dates.append(closes.index[day])
+    return np.array(inputs, dtype=np.float32)[..., np.newaxis], np.array(targets, dtype=np.float32), dates
+
+
+def window() -> Iterator[Row]:
+    """Over all bundled rows, and up to ten million."""
+    series = [prices.load(ticker)["adj_close"] for ticker in prices.cards()]
+    slow = min(seconds(lambda: [loop(closes, 3) for closes in series]) for _ in range(3))
+    fast = min(seconds(lambda: [windows(closes, 3) for closes in series]) for _ in range(20))
+    same = all(
+        np.array_equal(loop(closes, 3)[0], windows(closes, 3).inputs) and np.array_equal(loop(closes, 3)[1], windows(closes, 3).targets) for closes in series
+    )
+    rows = sum(map(len, series))
+    yield f"windows over {rows:,} rows: loop / ours", f"{slow / fast:.0f} ({slow * 1e3:.0f} ms / {fast * 1e3:.2f} ms), equal to the bit: {same}", "at least 100"
+    long = pd.Series(np.linspace(20, 30, 10_000_000))
+    each = {n: min(seconds(lambda n=n: windows(long.iloc[: n * 1_000_000], 3)) for _ in range(5)) / n for n in (1, 2, 5, 10)}
+    sizes = ", ".join(f"{n} million: {milliseconds * 1e3:.2f} ms" for n, milliseconds in each.items())
+    yield "windows, time a million rows", f"{sizes}", "the same from 2 million on"
+
+
+def memory() -> Iterator[Row]:
+    """The training program in a process of its own."""
+    command = [sys.executable, "-m", train.__name__, "--ticker", "MSFT", "--start", "2012-03-01"]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    kilobytes = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / (1024 if sys.platform == "darwin" else 1)
+    yield "a training run's peak memory", f"{kilobytes / 1e6:.2f} GB", "under 1.2 GB"
+
+
+def notebooks() -> Iterator[Row]:
+    """Every notebook, from a clean kernel, one after the other."""
+    import nbformat
+    from nbclient import NotebookClient
+
+    times = {}
+    for path in sorted((ROOT / "tutorials").glob("[0-9]*.ipynb")):
+        client = NotebookClient(nbformat.read(path, as_version=4), timeout=600, resources={"metadata": {"path": str(path.parent)}})
+        times[path.stem[:2]] = seconds(client.execute)
+    each = ", ".join(f"{number}: {took:.0f}" for number, took in times.items())
+    yield f"{len(times)} notebooks", f"{sum(times.values()):.0f} s ({each})", "under 240 s"
+
+
+FIGURES = {"memory": memory, "windows": window, "training": training, "notebooks": notebooks}
+
+
+def main() -> None:
+    """Print the figures, each with its goal."""
+    for name in sys.argv[1:] or FIGURES:
+        for what, measured, goal in FIGURES[name]():
+            print(f"{what:<50} {measured}   goal: {goal}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
