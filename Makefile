@@ -1,6 +1,7 @@
 # The commands of the course. They need Python 3.11-3.13 with its venv module, and nothing activated.
 PYTHON ?= python3
-BIN := .venv/bin
+VENV ?= .venv
+BIN := $(VENV)/bin
 # More words for JupyterLab, such as LAB_ARGS=--no-browser
 LAB_ARGS ?=
 
@@ -8,15 +9,15 @@ LAB_ARGS ?=
 .DEFAULT_GOAL := lab
 
 # The course, opened in JupyterLab on the first notebook.
-lab: .venv/installed
+lab: $(VENV)/installed
 	$(BIN)/jupyter lab $(LAB_ARGS) tutorials/00-start-here.ipynb
 
 # The whole chain without opening a notebook.
-tour: .venv/installed
+tour: $(VENV)/installed
 	$(BIN)/workshop tour
 
 # What a learner and a contributor run.
-test: .venv/installed
+test: $(VENV)/installed
 	$(BIN)/python tests/run.py
 
 # The same, and the heavy areas.
@@ -24,29 +25,29 @@ test-all: test
 	$(BIN)/python tests/run.py --heavy
 
 # The figures that the README quotes, as ratios in one run.
-bench: .venv/installed
+bench: $(VENV)/installed
 	$(BIN)/python tests/bench.py
 
 # Run every notebook and keep its outputs; the only thing that writes them. NOTEBOOKS=tutorials/03-stock-prices.ipynb runs one.
 NOTEBOOKS ?= $(wildcard tutorials/[0-9]*.ipynb)
-notebooks: .venv/installed
+notebooks: $(VENV)/installed
 	$(BIN)/python tests/offline.py $(BIN)/python tutorials/execute.py $(NOTEBOOKS)
 	$(BIN)/workshop tour --output tutorials/figures
 
 # Draw the diagrams again.
-figures: .venv/installed
+figures: $(VENV)/installed
 	$(BIN)/python tutorials/figures/draw.py
 
 # Solve the lock again: one for every system and Python, with no word on where packages come from.
-lock: .venv/installed
+lock: $(VENV)/installed
 	$(BIN)/uv pip compile --universal --python-version 3.11 --fork-strategy fewest --all-extras --upgrade \
 		--no-emit-index-url --no-emit-find-links --no-header --no-annotate --quiet --output-file requirements.txt pyproject.toml
 
-.venv/installed: requirements.txt pyproject.toml
+$(VENV)/installed: requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; ok = (3, 11) <= sys.version_info[:2] <= (3, 13); sys.exit(None if ok else \
 		"error: %s is Python %d.%d, and the course needs 3.11, 3.12 or 3.13; install one and say which: make PYTHON=python3.12" \
 		% (sys.executable, *sys.version_info[:2]))'
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet --requirement requirements.txt
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable .
 	@touch $@

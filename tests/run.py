@@ -1,8 +1,8 @@
 """Run the areas of tests/areas.toml, and say where the time went.
 
-    python tests/run.py          what a learner and a contributor run (make test)
-    python tests/run.py --heavy  the heavy areas, which make test-all adds
-    python tests/run.py AREA …   some of them
+python tests/run.py          what a learner and a contributor run (make test)
+python tests/run.py --heavy  the heavy areas, which make test-all adds
+python tests/run.py AREA …   some of them
 """
 
 import os
