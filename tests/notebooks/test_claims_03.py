@@ -19,7 +19,7 @@ def test_most_days_trade_some_45_million_shares(notebook):
 
 @claim("03", "The price had its peak on 2012-03-15, and the average of 50 days its own on 2012-05-03, seven weeks later.")
 def test_the_longer_the_average_the_later_it_turns(notebook):
-    peaks = notebook('[str(line.idxmax().date()) for line in [msft.close, *averages.values()]]')
+    peaks = notebook("[str(line.idxmax().date()) for line in [msft.close, *averages.values()]]")
     assert peaks == sorted(peaks)
     assert (peaks[0], peaks[-1]) == ("2012-03-15", "2012-05-03")
 

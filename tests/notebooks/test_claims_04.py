@@ -89,7 +89,10 @@ def test_the_talks_network_loses_every_year(notebook):
     assert notebook("float(years['talk'].skill.max())") < 0
 
 
-@claim("04", "Over ten years the relative network is 0.236 dollars off and persistence 0.234: a tie, in no year further than five hundredths from it on either side.")
+@claim(
+    "04",
+    "Over ten years the relative network is 0.236 dollars off and persistence 0.234: a tie, in no year further than five hundredths from it on either side.",
+)
 def test_the_relative_network_ties_over_ten_years(notebook):
     off, nothing = notebook("[float(np.average(years['relative'][name], weights=years['relative'].days)) for name in ('mae', 'persistence_mae')]")
     assert nothing == pytest.approx(0.234, abs=0.0005)
