@@ -26,15 +26,14 @@ class CourseParser(argparse.ArgumentParser):
         raise CourseError(f"{message}; see {self.prog} --help.")
 
 
-def exit_with_one_sentence(command: Callable[[], None]) -> int:
+def exit_with_one_sentence(command: Callable[[], int | None]) -> int:
     """Run a command for a command line.
 
     Returns:
-        The exit code: 0, or 2 after a `CourseError`, whose message then stands on stderr in one line.
+        The exit code: what the command returns (0 for None), or 2 after a `CourseError`, whose message then stands on stderr in one line.
     """
     try:
-        command()
+        return command() or 0
     except CourseError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
-    return 0
