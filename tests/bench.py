@@ -1,22 +1,28 @@
 """The course's figures of speed and size, each a ratio or a sum measured in one run: `make bench`.
 
     python tests/bench.py           all of them, a few minutes
-    python tests/bench.py NAME …    some: training, windows, memory, notebooks
+    python tests/bench.py NAME …    some: training, windows, memory, notebooks, tuning, suggestions
 
 Nothing fails here: a slow machine prints other numbers beside the goal.
 """
 
+import copy
 import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from kubeflow_workshop.katib import spec, workers
+from kubeflow_workshop.katib.laptop import Laptop, substitute
+from kubeflow_workshop.katib.suggest import Suggestion
 from kubeflow_workshop.stock import model, prices, train
 from kubeflow_workshop.stock.windows import Split, split, windows
 
@@ -114,7 +120,61 @@ def notebooks() -> Iterator[Row]:
     yield f"{len(times)} notebooks", f"{sum(times.values()):.0f} s ({each})", "under 240 s"
 
 
-FIGURES = {"memory": memory, "windows": window, "training": training, "notebooks": notebooks}
+def trials_a_minute(starter: type, programs: list[list[str]], parallel: int) -> tuple[float, list[str]]:
+    """How many trials a minute a starter runs, its own start and end counted in; and what each printed."""
+
+    def run(program: list[str]) -> str:
+        running = server.start(program)
+        printed = "".join(running.lines(patience=1))
+        assert running.wait() == 0, printed
+        return printed
+
+    begin = time.perf_counter()
+    server = starter({}, train.__name__)
+    with ThreadPoolExecutor(parallel) as pool:
+        printed = list(pool.map(run, programs))
+    server.close()
+    return 60 * len(programs) / (time.perf_counter() - begin), printed
+
+
+def tuning() -> Iterator[Row]:
+    """The case study's trials: in fresh processes and as forks, one and two at a time; and trials that do nothing."""
+    case_study = spec.case_study()["spec"]
+    suggestion = Suggestion(case_study)
+    command = case_study["trialTemplate"]["trialSpec"]["spec"]["template"]["spec"]["containers"][0]["command"]
+    names = {parameter["name"]: parameter["reference"] for parameter in case_study["trialTemplate"]["trialParameters"]}
+    programs = []
+    for _ in range(case_study["maxTrialCount"]):
+        assignment = suggestion.ask()[1]
+        programs.append(substitute(command, {name: assignment[reference] for name, reference in names.items()}))
+    fresh, plain = trials_a_minute(workers.Fresh, programs, 1)
+    forked, printed = trials_a_minute(workers.Server, programs, 1)
+    two, again = trials_a_minute(workers.Server, programs, 2)
+    same = f"numbers equal: {plain == printed == again}"
+    yield "trials a minute: forks / fresh processes", f"{forked / fresh:.1f} ({forked:.0f} / {fresh:.0f}), {same}", "at least 3"
+    yield "trials a minute: two at a time / one", f"{two / forked:.2f} ({two:.0f} / {forked:.0f})", "at least 1.5"
+    with tempfile.TemporaryDirectory() as state:
+        nothing = copy.deepcopy(spec.case_study(parallel=1, early_stopping=False) | {"metadata": {"name": "nothing"}})
+        container = nothing["spec"]["trialTemplate"]["trialSpec"]["spec"]["template"]["spec"]["containers"][0]
+        container["command"] = ["echo", "Validation-MAE=1", *command[-3:]]
+        door = Laptop(state)
+        took = seconds(lambda: door.wait(door.create(nothing))) / nothing["spec"]["maxTrialCount"]
+    yield "overhead of a trial, without the training", f"{took:.2f} s", "under 0.3 s"
+
+
+def suggestions() -> Iterator[Row]:
+    """The thousandth suggestion of tpe, for the case study's three parameters."""
+    suggestion = Suggestion(spec.case_study("tpe", {"random_state": 0})["spec"])
+    took = []
+    for _ in range(1010):
+        begin = time.perf_counter()
+        number, assignment = suggestion.ask()
+        took.append(time.perf_counter() - begin)
+        suggestion.tell(number, float(assignment["learning-rate"]))
+    yield "tpe's suggestions 991 to 1,010, the median", f"{statistics.median(took[990:]) * 1e3:.0f} ms", "under 50 ms"
+
+
+FIGURES = {"memory": memory, "windows": window, "training": training, "notebooks": notebooks, "tuning": tuning, "suggestions": suggestions}
 
 
 def main() -> None:
