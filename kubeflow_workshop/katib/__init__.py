@@ -1,0 +1,1 @@
+"""Katib's Experiments: the object, here, and there."""
