@@ -19,12 +19,12 @@ from pathlib import Path
 
 import yaml
 
-from kubeflow_workshop import NAMESPACE
 from kubeflow_workshop.errors import CourseError
 from kubeflow_workshop.katib import metrics, spec, workers
 from kubeflow_workshop.katib.plan import Plan, expand, metrics_file, plan
 from kubeflow_workshop.katib.status import COMPLETED, now, state, summary, verdict, with_condition
 from kubeflow_workshop.katib.suggest import Suggestion
+from kubeflow_workshop.target import NAMESPACE
 
 STATE = Path("build/katib")
 """Where the Experiments are kept unless another directory is given."""
