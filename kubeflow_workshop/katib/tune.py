@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     from kubeflow_workshop.katib import connect, spec
     from kubeflow_workshop.katib.laptop import Laptop
     from kubeflow_workshop.katib.status import state
-    from kubeflow_workshop.katib.table import follow, table
+    from kubeflow_workshop.katib.table import follow
 
     document = spec.read(arguments.file)
     door = connect(arguments.state, arguments.commands)
@@ -58,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
     for note in notes:
         print(f"On this laptop: {note}", file=sys.stderr)
     experiment = follow(door, name)
-    _tell(experiment, door.trials(name), table)
+    _tell(experiment, door.trials(name))
     if here:
         print(f"Kept in {door.state / name}: the Experiment, its trials, their logs.", file=sys.stderr)
     if arguments.output:
@@ -66,17 +66,19 @@ def run(arguments: argparse.Namespace) -> int:
     return 0 if state(experiment) == "Succeeded" else 1
 
 
-def _tell(experiment: dict, trials: list[dict], table) -> None:
+def _tell(experiment: dict, trials: list[dict]) -> None:
     """The end of the story: the table, why it ended, the best trial, and the last words of trials that failed."""
     from rich.console import Console
+
+    from kubeflow_workshop.katib.status import state
+    from kubeflow_workshop.katib.table import table
 
     console = Console(stderr=True)
     if not console.is_terminal:  # a terminal has it from the live table
         console.print(table(experiment, trials))
     for trial in trials:
-        last = trial["status"]["conditions"][-1]
-        if last["type"] in ("Failed", "MetricsUnavailable"):
-            print(f"{trial['metadata']['name']}: {last['message']}", file=sys.stderr)
+        if state(trial) in ("Failed", "MetricsUnavailable"):
+            print(f"{trial['metadata']['name']}: {trial['status']['conditions'][-1]['message']}", file=sys.stderr)
     status = experiment["status"]
     print(f"{status['conditions'][-1]['message']}.", file=sys.stderr)
     if best := status.get("currentOptimalTrial"):
