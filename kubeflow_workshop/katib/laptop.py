@@ -22,6 +22,7 @@ import yaml
 from kubeflow_workshop import NAMESPACE
 from kubeflow_workshop.errors import CourseError
 from kubeflow_workshop.katib import metrics, spec, workers
+from kubeflow_workshop.katib.fields import present
 from kubeflow_workshop.katib.plan import Plan, expand, metrics_file, plan
 from kubeflow_workshop.katib.status import COMPLETED, now, state, summary, verdict, with_condition
 from kubeflow_workshop.katib.suggest import Suggestion
@@ -61,6 +62,7 @@ class Laptop:
         """
         spec.check(document, where)
         planned = plan(document, self._commands, where)
+        document = present(document)
         metadata = document["metadata"]
         name = metadata.get("name") or metadata["generateName"] + _letters(5)
         folder = self.state / name
