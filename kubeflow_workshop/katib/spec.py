@@ -170,10 +170,12 @@ _Loader.add_implicit_resolver(*_EXPONENT)
 
 
 def _once(loader: _Loader, node: yaml.MappingNode) -> dict:
-    names = [key.value if key.tag == "tag:yaml.org,2002:merge" else loader.construct_object(key) for key, _ in node.value]
-    for name in names:
-        if names.count(name) > 1:
-            raise yaml.constructor.ConstructorError(None, None, f"{name!r} stands twice in one mapping", node.start_mark)
+    seen: list[object] = []
+    for key, _ in node.value:
+        name = key.value if key.tag == "tag:yaml.org,2002:merge" else loader.construct_object(key)
+        if name in seen:
+            raise yaml.constructor.ConstructorError(None, None, f"{name!r} stands twice in one mapping", key.start_mark)
+        seen.append(name)
     loader.flatten_mapping(node)
     return loader.construct_mapping(node, deep=True)
 

@@ -230,7 +230,7 @@ def test_the_case_study_is_an_experiment_whose_trials_run_the_training_program()
     ("", "holds 0 documents; give a file with one Experiment"),
     ("---\n---\n", "holds 0 documents"),
     ("a: 1\n---\nb: 2\n", "holds 2 documents"),
-    ("a: 1\nspec:\n  b: 1\n  b: 2\n", "line 3 is no YAML ('b' stands twice in one mapping)"),
+    ("a: 1\nspec:\n  b: 1\n  b: 2\n", "line 4 is no YAML ('b' stands twice in one mapping)"),
     ("a: 1\n\tb: 2\n", "line 2 is no YAML (found character '\\t' that cannot start any token)"),
     ("a: [1\n", "is no YAML"),
     ("a: !!python/object:os.system x\n", "line 1 is no YAML (could not determine a constructor"),
