@@ -82,7 +82,7 @@ def test_a_program_that_is_no_python_module_is_started_too(server, tmp_path):
 
 
 def test_each_fork_has_random_numbers_of_its_own(tmp_path):
-    (tmp_path / "draws.py").write_text("import random\nimport numpy\nprint(random.random(), numpy.random.rand(), numpy.random.default_rng().random())\n")
+    (tmp_path / "draws.py").write_text("import random\nimport numpy.random\nprint(random.random(), numpy.random.rand(), numpy.random.default_rng().random())\n")
     server = workers.Server({}, "draws", folder=tmp_path)
     lines = [finish(server.start(["python", "-m", "draws"], tmp_path))[0].split() for _ in range(2)]
     server.close()
