@@ -5,6 +5,7 @@ Notebook 05 shows what it refuses.
 """
 
 import difflib
+import math
 import types
 from datetime import datetime
 from functools import cache
@@ -20,6 +21,13 @@ KINDS = {str: "text", bool: "true or false", int: "a whole number", float: "a nu
 def refuse(path: str, what: str, do: str) -> NoReturn:
     """Raise the CourseError of a field: where it is, what is wrong with it, what to do."""
     raise CourseError(f"{path}: {what}; {do}{'' if do.endswith('?') else '.'}")
+
+
+def present(value: object) -> object:
+    """A document without the fields that are null: as the API server understands it."""
+    if isinstance(value, dict):
+        return {name: present(item) for name, item in value.items() if item is not None}
+    return [present(item) for item in value] if isinstance(value, list) else value
 
 
 def walk(value: object, kind: Any, path: str) -> None:
@@ -44,6 +52,8 @@ def walk(value: object, kind: Any, path: str) -> None:
         if not isinstance(value, list):
             refuse(path, f"{_seen(value)}, and must be a list", "write one item a line, each after '- '")
         for number, item in enumerate(value):
+            if item is None:
+                refuse(f"{path}[{number}]", "is null", "write the item, or leave the line out")
             walk(item, get_args(kind)[0], f"{path}[{number}]")
     elif origin is dict:
         for name, item in _mapping(value, path).items():
@@ -94,7 +104,7 @@ def _scalar(value: object, kind: type, path: str) -> None:
         str: isinstance(value, str),
         bool: isinstance(value, bool),
         int: isinstance(value, int) and not isinstance(value, bool),
-        float: isinstance(value, int | float) and not isinstance(value, bool),
+        float: isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value),
         datetime: isinstance(value, str),
     }[kind]
     if not fits:

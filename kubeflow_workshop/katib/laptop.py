@@ -21,6 +21,7 @@ import yaml
 
 from kubeflow_workshop.errors import CourseError
 from kubeflow_workshop.katib import metrics, spec, workers
+from kubeflow_workshop.katib.fields import present
 from kubeflow_workshop.katib.plan import Plan, expand, metrics_file, plan
 from kubeflow_workshop.katib.status import COMPLETED, now, state, summary, verdict, with_condition
 from kubeflow_workshop.katib.suggest import Suggestion
@@ -61,6 +62,7 @@ class Laptop:
         """
         spec.check(document, where)
         planned = plan(document, self._commands, where)
+        document = present(document)
         metadata = document["metadata"]
         name = metadata.get("name") or metadata["generateName"] + _letters(5)
         folder = self.state / name
@@ -73,7 +75,11 @@ class Laptop:
             ) from None
         except OSError as error:
             raise CourseError(f"{folder} cannot be written ({error.strerror}); give a directory where you may write (--state DIR).") from None
-        self._runs[name] = _Run(document, name, folder, planned)
+        try:
+            self._runs[name] = _Run(document, name, folder, planned)
+        except BaseException:
+            shutil.rmtree(folder)  # or the name would be taken by nothing
+            raise
         return name
 
     def differences(self, document: dict, where: str = "") -> list[str]:
@@ -199,19 +205,26 @@ class _Run:
 
     def stop(self) -> None:
         """End the trials, which count as killed, and start no more."""
+        self._end()
+        with self._changed:
+            self._changed.wait_for(lambda: self._done)
+
+    def _end(self) -> None:
         self._stopped.set()
         for program in list(self._programs.values()):
             program.end()
-        with self._changed:
-            self._changed.wait_for(lambda: self._done)
 
     def _run(self) -> None:
         try:
             module = workers.module_of(self._plan.command)
-            server = (workers.Server if workers.CAN_FORK else workers.Fresh)(_fixed(self._plan.environment), module)
+            server = (workers.Server if workers.CAN_FORK else workers.Fresh)(_fixed(self._plan.environment), module, self._plan.folder)
             try:
                 with ThreadPoolExecutor(self._parallel) as pool:
-                    self._control(pool, server)
+                    try:
+                        self._control(pool, server)
+                    except BaseException:
+                        self._end()  # the pool waits for the trials
+                        raise
             finally:
                 server.close()
         except BaseException as error:
@@ -320,19 +333,29 @@ class _Run:
             self._keep(with_condition(trial, "Killed", "TrialKilled", "Trial is killed"))
             return []
         self._keep(with_condition(trial, "Running", "TrialRunning", "Trial is running"))
+        began = time.monotonic()
         for _ in range(self._plan.attempts):
-            attempt = self._attempt(name, server, command, environment, Path(own_file) if own_file else None)
-            if attempt.code == 0 or attempt.early or self._stopped.is_set():
+            if own_file:
+                Path(own_file).unlink(missing_ok=True)  # each Pod of a Job begins with none
+            attempt = self._attempt(name, server, command, environment, Path(own_file) if own_file else None, began)
+            if attempt.code == 0 or attempt.early or attempt.late or self._stopped.is_set():
                 break
         self._finish(name, attempt)
         return attempt.reports
 
-    def _attempt(self, name: str, server: "workers.Server | workers.Fresh", command: list[str], environment: dict[str, str], file: Path | None) -> _Attempt:
-        """Start the program once, and read it until it ends."""
+    def _attempt(
+        self, name: str, server: "workers.Server | workers.Fresh", command: list[str], environment: dict[str, str], file: Path | None, began: float
+    ) -> _Attempt:
+        """Start the program once, and read it until it ends; the trial began at the monotonic time `began`."""
         attempt = _Attempt()
         rule = next(iter(self.trials[name]["spec"].get("earlyStoppingRules", [])), None)
-        began, read = time.monotonic(), 0
-        program = self._programs[name] = server.start(command, self._plan.folder, environment)
+        read = 0
+        try:
+            program = self._programs[name] = server.start(command, self._plan.folder, environment)
+        except workers.ServerGoneError as error:
+            attempt.code = -1
+            attempt.tail.append(str(error))
+            return attempt
         if self._stopped.is_set():
             program.end()
         with (self._folder / "logs" / f"{name}.log").open("a", encoding="utf-8") as log:

@@ -3,6 +3,7 @@
 Taught in notebook 05. The semantics are those of Katib 0.19: its file metrics collector, its trial controller and its medianstop service.
 """
 
+import contextlib
 import json
 import math
 import re
@@ -75,10 +76,11 @@ class Collector:
 
 
 def _time(value: object) -> datetime:
-    if isinstance(value, str) and _RFC3339.fullmatch(value):
-        return datetime.fromisoformat(value)
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return datetime.fromtimestamp(value, UTC)
+    with contextlib.suppress(ValueError, OverflowError, OSError):  # it looks like a time, and there is no such
+        if isinstance(value, str) and _RFC3339.fullmatch(value):
+            return datetime.fromisoformat(value)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return datetime.fromtimestamp(value, UTC)
     return _NO_TIME
 
 
@@ -105,7 +107,7 @@ def observation(reports: Iterable[Report], names: Sequence[str]) -> list[dict]:
     Returns:
         A list as in `status.observation.metrics`; what was never reported is `unavailable`.
     """
-    metrics = []
+    metrics, reports = [], list(reports)
     for name in names:
         own = [report for report in reports if report.name == name]
         numbers = [report.value for report in own if as_number(report.value) is not None]

@@ -3,16 +3,20 @@
 Taught in notebook 05. What is a valid Experiment is said in `spec`; here it is refused, with the field's path, when a laptop could not run it faithfully.
 """
 
+import itertools
+import os
 import re
 import shlex
 import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 from kubeflow_workshop.errors import CourseError
 from kubeflow_workshop.katib import spec, workers
-from kubeflow_workshop.katib.fields import refuse
+from kubeflow_workshop.katib.fields import present, refuse
 from kubeflow_workshop.katib.suggest import ALGORITHMS
 
 _JOB = "spec.trialTemplate.trialSpec.spec"
@@ -63,7 +67,7 @@ def plan(document: Mapping, commands: Sequence[tuple[str, str]] = (), where: str
         CourseError: if the laptop cannot run it faithfully; the message names the field and what is allowed.
     """
     root = f"{where}, " if where else ""
-    content = document["spec"]
+    content = present(document)["spec"]
     template, trial = content["trialTemplate"], content["trialTemplate"].get("trialSpec")
     _allowed_search(content, root)
     if not trial:
@@ -93,10 +97,11 @@ def plan(document: Mapping, commands: Sequence[tuple[str, str]] = (), where: str
         refuse(f"{root}{_JOB}.suspend", "is true, so that no trial would begin", "leave it out")
     here = f"{root}{_POD}.containers[0]"
     environment = _environment(container.get("env") or [], here)
-    command, mapped = _command(container, commands, here)
     folder = Path(container["workingDir"]) if container.get("workingDir") else None
     if folder and not folder.is_dir():
         refuse(f"{here}.workingDir", f"{folder} does not exist here", "leave it out, or make it")
+    command, mapped = _command(container, commands, here)
+    _runnable(command, folder or Path(), environment.get("PYTHONPATH", ""), here)
     differences = [f"The image {container.get('image')} is not pulled: your environment runs {shlex.join(command[:3])} …", *mapped]
     if "backoffLimit" not in job:
         differences.append("A trial that fails is not tried again; on a cluster it is, up to six times, unless the Job has a backoffLimit.")
@@ -136,12 +141,12 @@ def _environment(variables: Sequence[Mapping], path: str) -> dict[str, str]:
 
 
 def expand(text: str, environment: Mapping[str, str]) -> str:
-    """`$(NAME)` as Kubernetes expands it in commands, arguments and values."""
+    """`$(NAME)` as Kubernetes expands it in commands, arguments and values; `$$` is one `$`."""
 
     def value(match: re.Match) -> str:
-        return match[0][1:] if match[0].startswith("$$") else environment.get(match[1], match[0])
+        return "$" if match[0] == "$$" else environment.get(match[1], match[0])
 
-    return re.sub(r"\$?\$\(([^)]*)\)", value, text)
+    return re.sub(r"\$\$|\$\(([^)]*)\)", value, text)
 
 
 def _command(container: Mapping, commands: Sequence[tuple[str, str]], path: str) -> tuple[list[str], list[str]]:
@@ -151,21 +156,33 @@ def _command(container: Mapping, commands: Sequence[tuple[str, str]], path: str)
     words = [*container["command"], *(container.get("args") or [])]
     said = []
     for old, new in commands:
-        wanted = shlex.split(old)
-        places = [place for place in range(len(words)) if wanted and words[place : place + len(wanted)] == wanted]
+        try:
+            wanted, instead = shlex.split(old), shlex.split(new)
+        except ValueError as error:
+            raise CourseError(f"--command '{old}={new}' cannot be split into words ({error}); close the quotation mark.") from None
+        if not (wanted and instead):
+            raise CourseError(f"--command '{old}={new}' has no words on one side; write --command 'OLD=NEW'.")
+        places = [place for place in range(len(words)) if words[place : place + len(wanted)] == wanted]
         if not places:
             raise CourseError(f"--command '{old}={new}': {old!r} is not in the command {shlex.join(words)}; name words that stand there.")
         for place in reversed(places):
-            words[place : place + len(wanted)] = shlex.split(new)
+            words[place : place + len(wanted)] = instead
         said.append(f"{new} runs in the place of {old}.")
-    _runnable(words, path)
     return words, said
 
 
-def _runnable(words: Sequence[str], path: str) -> None:
-    program = shutil.which(words[0], path=workers.search_path())
-    script = words[1] if len(words) > 1 and Path(words[0]).name.startswith("python") and not words[1].startswith("-") else None
-    missing = words[0] if not program else script if script and not Path(script).exists() else None
+def _runnable(words: Sequence[str], folder: Path, python_path: str, path: str) -> None:
+    """Refuse a program, a Python script or a Python module that is not here."""
+    program = words[0] if "/" not in words[0] else str(folder / words[0])
+    missing = None if shutil.which(program, path=workers.search_path()) else words[0]
+    if not missing and Path(words[0]).name.startswith("python") and not {"-W", "-X"} & set(words):  # those two may have a word of their own
+        rest = list(itertools.dropwhile(lambda word: word.startswith("-") and word not in ("-", "-c", "-m"), words[1:]))
+        if rest[:1] == ["-m"] and rest[1:]:
+            top = rest[1].partition(".")[0]
+            places = [str(folder), *python_path.split(os.pathsep), *sys.path]
+            missing = None if top in sys.stdlib_module_names or PathFinder.find_spec(top, places) else rest[1]
+        elif rest and not rest[0].startswith("-") and "${" not in rest[0]:
+            missing = None if (folder / rest[0]).exists() else rest[0]
     if missing:
         refuse(f"{path}.command", f"{missing} does not exist here", f"say what to run in its place: --command '{missing}=PROGRAM'")
 

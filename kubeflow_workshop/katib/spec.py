@@ -16,7 +16,7 @@ import yaml
 
 from kubeflow_workshop import IMAGE
 from kubeflow_workshop.errors import CourseError
-from kubeflow_workshop.katib.fields import job, refuse, walk
+from kubeflow_workshop.katib.fields import job, present, refuse, walk
 
 if TYPE_CHECKING:
     from kubeflow_katib_api import models
@@ -138,14 +138,19 @@ def discrete(name: str, values: Sequence[float]) -> "models.V1beta1ParameterSpec
     """A parameter of the search space that is one of several numbers. Taught in notebook 05."""
     from kubeflow_katib_api import models
 
-    return models.V1beta1ParameterSpec(name=name, parameterType="discrete", feasibleSpace=models.V1beta1FeasibleSpace(list=[f"{value:g}" for value in values]))
+    return models.V1beta1ParameterSpec(name=name, parameterType="discrete", feasibleSpace=models.V1beta1FeasibleSpace(list=[_text(value) for value in values]))
 
 
 def _number(kind: str, name: str, low: float, high: float, step: float | None, logarithmic: bool) -> "models.V1beta1ParameterSpec":
     from kubeflow_katib_api import models
 
-    space = models.V1beta1FeasibleSpace(min=f"{low:g}", max=f"{high:g}", step=f"{step:g}" if step else None, distribution="logUniform" if logarithmic else None)
+    space = models.V1beta1FeasibleSpace(min=_text(low), max=_text(high), step=_text(step) if step else None, distribution="logUniform" if logarithmic else None)
     return models.V1beta1ParameterSpec(name=name, parameterType=kind, feasibleSpace=space)
+
+
+def _text(value: float) -> str:
+    """A number as text, a whole one without a point; 12 digits hide what sums such as 0.1 + 0.2 leave behind."""
+    return str(int(value)) if value == int(value) else f"{value:.12g}"
 
 
 def _camel(name: str) -> str:
@@ -161,14 +166,17 @@ _Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
-_Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789"))
+_EXPONENT = ("tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789"))
+_Loader.add_implicit_resolver(*_EXPONENT)
 
 
 def _once(loader: _Loader, node: yaml.MappingNode) -> dict:
-    names = [loader.construct_object(key) for key, _ in node.value]
-    for name in names:
-        if names.count(name) > 1:
-            raise yaml.constructor.ConstructorError(None, None, f"{name!r} stands twice in one mapping", node.start_mark)
+    seen: list[object] = []
+    for key, _ in node.value:
+        name = key.value if key.tag == "tag:yaml.org,2002:merge" else loader.construct_object(key)
+        if name in seen:
+            raise yaml.constructor.ConstructorError(None, None, f"{name!r} stands twice in one mapping", key.start_mark)
+        seen.append(name)
     loader.flatten_mapping(node)
     return loader.construct_mapping(node, deep=True)
 
@@ -212,6 +220,9 @@ class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):
         return True
 
 
+_Dumper.add_implicit_resolver(*_EXPONENT)  # so that a text such as 1e-3 is written in quotes, and stays one
+
+
 def as_text(document: Mapping, form: str = "yaml") -> str:
     """An object as `kubectl get -o yaml` or `-o json` prints it."""
     if form == "json":
@@ -240,6 +251,7 @@ def check(document: object, where: str = "") -> None:
         if document.get(name) != must:
             refuse(f"{root}{name}", f"is {document.get(name)!r}, and must be {must}", f"this reads Experiments of {API_VERSION}")
     walk(document, models.V1beta1Experiment, root)
+    document = present(document)
     _metadata(document.get("metadata") or {}, f"{root}metadata")
     content = document.get("spec") or {}
     for name in ("objective", "algorithm", "trialTemplate"):
@@ -261,11 +273,12 @@ def check(document: object, where: str = "") -> None:
 
 
 def _metadata(metadata: Mapping, path: str) -> None:
-    name = metadata.get("name") or metadata.get("generateName")
+    field = "name" if metadata.get("name") or not metadata.get("generateName") else "generateName"
+    name, most = metadata.get(field), 54 if field == "name" else 49  # five letters will be added
     if not name:
         refuse(f"{path}.name", "is missing", "give the Experiment a name")
-    if not re.fullmatch(r"[a-z]([-a-z0-9]*[a-z0-9])?", name.removesuffix("-") if not metadata.get("name") else name) or len(name) > 54:
-        refuse(f"{path}.name", f"{name!r} is no name", "use at most 54 small letters, digits and '-', first a letter (a trial adds 9 more)")
+    if not re.fullmatch(r"[a-z]([-a-z0-9]*[a-z0-9])?", name if field == "name" else name.removesuffix("-")) or len(name) > most:
+        refuse(f"{path}.{field}", f"{name!r} is no name", f"use at most {most} small letters, digits and '-', first a letter (a trial adds 9 more)")
 
 
 def _one_of(value: object, allowed: Sequence[str], path: str) -> None:
@@ -319,6 +332,8 @@ def _fits(value: object, must: str) -> bool:
 
 def as_number(text: object) -> float | None:
     """The finite number that a text of an Experiment stands for, or None."""
+    if "_" in str(text):  # Python reads 1_000, and Go does not
+        return None
     try:
         number = float(str(text))
     except ValueError:
@@ -372,27 +387,48 @@ def _ranged(space: Mapping, kind: str, path: str) -> None:
         refuse(f"{path}.min", f"is {space['min']}, and a logarithmic scale begins above 0", "raise min, or take another distribution")
 
 
-def values(parameter: Mapping) -> list[str]:
-    """All values of a parameter that has finitely many, as text: a list, or min, min + step, … up to max (for int, step is 1 unless given).
+def count(parameter: Mapping) -> int:
+    """How many values a parameter has: those of a list, or min, min + step, … up to max (for int, step is 1 unless given).
 
     Raises:
         CourseError: if it is a double without a step.
     """
     space, kind = parameter["feasibleSpace"], parameter["parameterType"]
     if kind in ("discrete", "categorical"):
-        return list(space["list"])
+        return len(space["list"])
     if kind == "double" and not space.get("step"):
         raise CourseError(f"parameter {parameter['name']} is a double without a step, and a grid needs one; give feasibleSpace.step.")
-    low, high, step = (float(space.get(name) or 1) if name == "step" else float(space[name]) for name in ("min", "max", "step"))
-    count = math.floor((high - low) / step + 1e-9) + 1
-    return [f"{low + place * step:.12g}" for place in range(count)]
+    low, high, step = _range(space)
+    return math.floor((high - low) / step + 1e-9) + 1
+
+
+def value_at(parameter: Mapping, place: int) -> str:
+    """The value at a place, from 0 on, as text; places are counted as in `count`."""
+    space = parameter["feasibleSpace"]
+    if parameter["parameterType"] in ("discrete", "categorical"):
+        return space["list"][place]
+    low, _, step = _range(space)
+    return _text(low + place * step)
+
+
+def values(parameter: Mapping) -> list[str]:
+    """All values of a parameter that has finitely many, as text.
+
+    Raises:
+        CourseError: if it is a double without a step.
+    """
+    return [value_at(parameter, place) for place in range(count(parameter))]
+
+
+def _range(space: Mapping) -> tuple[float, float, float]:
+    return float(space["min"]), float(space["max"]), float(space.get("step") or 1)
 
 
 def _grid(content: Mapping, path: str) -> None:
     for number, parameter in enumerate(content["parameters"]):
         if parameter["parameterType"] == "double" and not parameter["feasibleSpace"].get("step"):
             refuse(f"{path}.parameters[{number}].feasibleSpace.step", "is missing, and a grid needs one", "give a step, or make the parameter discrete")
-    combinations = math.prod(len(values(parameter)) for parameter in content["parameters"])
+    combinations = math.prod(count(parameter) for parameter in content["parameters"])
     if (content.get("maxTrialCount") or 0) > combinations:
         refuse(f"{path}.maxTrialCount", f"{content['maxTrialCount']} is more than the {combinations} points of the grid", f"give at most {combinations}")
 
@@ -404,6 +440,9 @@ def _template(content: Mapping, path: str) -> None:
     if bool(template.get("trialSpec")) == bool(template.get("configMap")):
         refuse(f"{path}.trialSpec", "is missing, or stands beside a configMap", "give one of the two")
     trial = template.get("trialSpec")
+    for name in ("apiVersion", "kind"):
+        if not isinstance((trial or {}).get(name, ""), str):
+            refuse(f"{path}.trialSpec.{name}", f"is {trial[name]!r}, and must be text", "a Job has apiVersion: batch/v1 and kind: Job")
     if trial and (trial.get("apiVersion"), trial.get("kind")) == ("batch/v1", "Job"):
         _job(trial, template["primaryContainerName"], f"{path}.trialSpec")
     elif trial and not (trial.get("apiVersion") and trial.get("kind")):
@@ -437,7 +476,7 @@ def _references(content: Mapping, given: Sequence[Mapping], trial: object, path:
             if not value or value in seen[name] or (name == "name" and re.search(r"[{}]", value)):
                 refuse(f"{here}.{name}", f"is {value!r}", f"give each a {name} of its own, without braces")
             seen[name].add(value)
-        if parameter["reference"] not in space and not META.fullmatch(parameter["reference"]):
+        if space and parameter["reference"] not in space and not META.fullmatch(parameter["reference"]):  # a nasConfig has references of its own
             refuse(f"{here}.reference", f"{parameter['reference']!r} is no parameter of this Experiment", f"use one of {', '.join(space)}")
         if trial and parameter["name"] not in placeholders:
             refuse(

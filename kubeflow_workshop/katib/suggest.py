@@ -4,12 +4,11 @@ Taught in notebook 05. On a cluster the engines are hyperopt (random, tpe) and O
 it draws are not.
 """
 
-import itertools
 import math
 import random
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
-from kubeflow_workshop.katib.spec import GRID, MULTIVARIATE_TPE, RANDOM, TPE, values
+from kubeflow_workshop.katib.spec import GRID, MULTIVARIATE_TPE, RANDOM, TPE, count, value_at
 
 ALGORITHMS = (RANDOM, GRID, TPE, MULTIVARIATE_TPE)
 """What runs on the laptop."""
@@ -23,7 +22,7 @@ class Suggestion:
         algorithm = content["algorithm"]
         self._settings = {setting["name"]: float(setting["value"]) for setting in algorithm.get("algorithmSettings") or []}
         self._parameters = content["parameters"]
-        self._grid = _grid(self._parameters, self._seed) if algorithm["algorithmName"] == GRID else None
+        self._grid = _grid(self._parameters, content.get("maxTrialCount"), self._seed) if algorithm["algorithmName"] == GRID else None
         self._asked: dict[int, object] = {}
         if self._grid is None:
             import optuna
@@ -63,12 +62,16 @@ class Suggestion:
             self._study.tell(self._asked.pop(number), value, state)
 
 
-def _grid(parameters: list[Mapping], seed: int | None) -> itertools.chain:
+def _grid(parameters: list[Mapping], most: int | None, seed: int | None) -> Iterator[dict[str, str]]:
     """Every point once, in a shuffled order, so that a search that ends early has looked everywhere (Optuna, Katib's engine, shuffles too)."""
-    names = [parameter["name"] for parameter in parameters]
-    points = list(itertools.product(*(values(parameter) for parameter in parameters)))
-    random.Random(seed).shuffle(points)
-    return iter([dict(zip(names, point, strict=True)) for point in points])
+    counts = [count(parameter) for parameter in parameters]
+    points = math.prod(counts)
+    for point in random.Random(seed).sample(range(points), min(points, most or points)):
+        assignment = {}
+        for parameter, size in zip(parameters, counts, strict=True):
+            point, place = divmod(point, size)
+            assignment[parameter["name"]] = value_at(parameter, place)
+        yield assignment
 
 
 def _sampler(name: str, settings: Mapping[str, float], seed: int | None) -> object:
@@ -96,7 +99,7 @@ def _distribution(parameter: Mapping) -> object:
     logarithmic = space.get("distribution") == "logUniform"
     low, high = float(space["min"]), float(space["max"])
     if space.get("step") and not logarithmic:
-        return IntDistribution(0, len(values(parameter)) - 1)  # the number of the value: `_text` says which one it is
+        return IntDistribution(0, count(parameter) - 1)  # the place of the value: `_text` says which one it is
     if kind == "int":
         return IntDistribution(int(low), int(high), log=logarithmic)
     return FloatDistribution(low, high, log=logarithmic)
@@ -108,5 +111,5 @@ def _text(parameter: Mapping, drawn: object) -> str:
     if parameter["parameterType"] in ("discrete", "categorical") or not space.get("step"):
         return str(drawn)
     if space.get("distribution") == "logUniform":  # drawn on the logarithmic scale, then moved to the nearest step
-        return min(values(parameter), key=lambda value: abs(float(value) - drawn))
-    return values(parameter)[drawn]
+        drawn = min(round((drawn - float(space["min"])) / float(space["step"])), count(parameter) - 1)
+    return value_at(parameter, drawn)

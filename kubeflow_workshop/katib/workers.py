@@ -44,12 +44,17 @@ def module_of(argv: Sequence[str]) -> str | None:
     return None
 
 
+class ServerGoneError(Exception):
+    """The process that starts the programs is no more."""
+
+
 class Program:
     """A program that runs: its output line by line, its exit code, its end."""
 
     def __init__(self, output: int, process: "subprocess.Popen | _Fork"):
         """`output` is the end of a pipe that the program writes to; `process` is what to wait for."""
         self._process = process
+        self._last: threading.Timer | None = None
         self._lines: queue.Queue[str | None] = queue.Queue()
         threading.Thread(target=self._read, args=(output,), daemon=True).start()
 
@@ -73,14 +78,19 @@ class Program:
 
     def wait(self) -> int:
         """The exit code, when it has ended; minus the signal's number if a signal ended it."""
-        return self._process.wait()
+        code = self._process.wait()
+        if self._last:
+            self._last.cancel()  # its number may soon be another program's
+        return code
 
     def end(self) -> None:
         """Ask the program, and all that it started, to end; make it after a few seconds."""
+        if self._last:
+            return
+        self._last = threading.Timer(_GRACE, self._signal, [getattr(signal, "SIGKILL", signal.SIGTERM)])
+        self._last.daemon = True
         self._signal(signal.SIGTERM)
-        last = threading.Timer(_GRACE, self._signal, [getattr(signal, "SIGKILL", signal.SIGTERM)])
-        last.daemon = True
-        last.start()
+        self._last.start()
 
     def _signal(self, number: int) -> None:
         if not CAN_FORK:
@@ -93,8 +103,8 @@ class Program:
 class Fresh:
     """Starts each program as a fresh process: the way where fork does not exist."""
 
-    def __init__(self, environment: Mapping[str, str], module: str | None = None):
-        """`environment` is added to this process's own; `module` is there for the likeness with `Server`."""
+    def __init__(self, environment: Mapping[str, str], module: str | None = None, folder: Path | None = None):
+        """`environment` is added to this process's own; the rest is there for the likeness with `Server`."""
         self._environment = os.environ | ONE_THREAD | {"PATH": search_path(), "PYTHONUNBUFFERED": "1"} | environment
 
     def start(self, argv: Sequence[str], folder: Path | None = None, environment: Mapping[str, str] | None = None) -> Program:
@@ -115,29 +125,47 @@ class Fresh:
 class Server:
     """Starts programs as forks of one process, which has imported what `module` imports."""
 
-    def __init__(self, environment: Mapping[str, str], module: str | None = None):
-        """`environment` is added to this process's own and set before anything is imported; without `module`, nothing is imported."""
+    def __init__(self, environment: Mapping[str, str], module: str | None = None, folder: Path | None = None):
+        """Start the server.
+
+        Args:
+            environment: is added to this process's own, and set before anything is imported.
+            module: what the programs will run; without it, nothing is imported.
+            folder: where the programs will run, since `python -m` looks for modules there first.
+        """
         self._control, other = socket.socketpair()
         self._lock = threading.Lock()
         self._process = subprocess.Popen(
             [sys.executable, "-m", __name__, str(other.fileno()), *([module] if module else [])],
             env=os.environ | ONE_THREAD | {"PATH": search_path(), "PYTHONUNBUFFERED": "1"} | environment,
+            cwd=folder,
             pass_fds=[other.fileno()],
             stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,  # a module that prints when it is imported has no say on our standard output
             start_new_session=True,  # Ctrl-C is for the one who asked, who then ends the trials
         )
         other.close()
 
     def start(self, argv: Sequence[str], folder: Path | None = None, environment: Mapping[str, str] | None = None) -> Program:
-        """Start a program in a folder, with more environment of its own."""
+        """Start a program in a folder, with more environment of its own.
+
+        Raises:
+            ServerGoneError: if the server has been ended from outside.
+        """
         reading, writing = os.pipe()
         channel, other = socket.socketpair()
         request = json.dumps({"argv": list(argv), "folder": str(folder or Path.cwd()), "environment": dict(environment or {})})
-        with self._lock:
-            socket.send_fds(self._control, [request.encode() + b"\n"], [writing, other.fileno()])
-            fork = _Fork(channel)
-        os.close(writing)
-        other.close()
+        try:
+            with self._lock:
+                socket.send_fds(self._control, [request.encode() + b"\n"], [writing, other.fileno()])
+                other.close()
+                fork = _Fork(channel)
+        except (OSError, ValueError):
+            os.close(reading)
+            raise ServerGoneError("the process that starts the trials has been ended; was there memory enough?") from None
+        finally:
+            os.close(writing)
+            other.close()
         return Program(reading, fork)
 
     def close(self) -> None:
@@ -230,12 +258,13 @@ def _become(request: dict, output: int) -> None:
         os.chdir(request["folder"])
         if not (module := module_of(argv)):
             os.execvp(argv[0], argv)
-        sys.argv, sys.path[0] = [module, *argv[3:]], ""
-        _reseed()
-        runpy.run_module(module, run_name="__main__", alter_sys=True)
     except OSError as error:
         print(f"{argv[0]}: {error.strerror}", file=sys.stderr)
         sys.exit(127)
+    sys.argv, sys.path[0] = [module, *argv[3:]], os.getcwd()
+    _reseed()
+    try:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
     except Exception:
         traceback.print_exc()
         sys.exit(1)
@@ -256,7 +285,7 @@ def imports(module: str) -> list[str]:
     """
     package, found, waiting = module.partition(".")[0], [], [module]
     for name in waiting:
-        with contextlib.suppress(ImportError, SyntaxError, ValueError, TypeError, OSError):
+        with contextlib.suppress(Exception):  # no such module, no source, or a package that cannot be imported: the trial will say so
             origin = importlib.util.find_spec(name).origin
             for wanted in _names(ast.parse(Path(origin).read_text(encoding="utf-8"))):
                 if wanted not in found:
@@ -279,7 +308,6 @@ def _names(tree: ast.AST) -> Iterator[str]:
 
 def main() -> None:
     """Be the server: `python -m kubeflow_workshop.katib.workers DESCRIPTOR [MODULE]`."""
-    sys.path.insert(0, "")  # a fresh `python -m` looks in its folder first
     for module in sys.argv[2:]:
         for name in imports(module):
             with contextlib.suppress(Exception):  # a name that is no module, or a library that is not here: the trial will say what it needs
