@@ -15,6 +15,7 @@ import logging
 import re
 import reprlib
 import sys
+import tempfile
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -92,8 +93,7 @@ def read_csv(path: str | Path, start: str | date | None = None, end: str | date 
     first, last = _range(start, end)
     try:
         text = path.read_text(encoding="utf-8-sig")  # pandas would fetch what looks like a URL, and unpack what is called .zip
-        # The header is read as a row, because pandas would rename a column that stands there twice.
-        raw = pd.read_csv(io.StringIO(text), header=None, dtype=str, keep_default_na=False, skip_blank_lines=False, skipinitialspace=True)
+        raw = _table(text)
     except FileNotFoundError:
         raise CourseError(f"{path} does not exist; give the path of a CSV file.") from None
     except pd.errors.EmptyDataError:
@@ -150,6 +150,11 @@ def _between(prices: pd.DataFrame, first: date | None, last: date | None, where:
     return chosen
 
 
+def _table(text: str) -> pd.DataFrame:
+    """The fields of a CSV as text, its header in the first row: pandas would rename a column that stands there twice."""
+    return pd.read_csv(io.StringIO(text), header=None, dtype=str, keep_default_na=False, skip_blank_lines=False, skipinitialspace=True)
+
+
 def _checked(raw: pd.DataFrame, path: Path) -> pd.DataFrame:
     """Turn the text of a CSV, its header in the first row, into prices, or say in which row it is wrong."""
     raw = raw.apply(lambda column: column.str.strip())
@@ -200,17 +205,28 @@ def _yahoo(ticker: str, first: date | None, last: date | None) -> pd.DataFrame:
     kept = user_cache_path("kubeflow-workshop") / "yahoo" / f"{ticker}_{first or 'first'}_{last}.csv"
     if not kept.is_file():
         try:
-            prices = _download(ticker, first, last)
+            text = _download(ticker, first, last).to_csv()
+            prices = _checked(_table(text), Path(kept.name))  # a bad answer must not be kept
         except Exception as error:  # yfinance raises whatever its parts raise
+            why = f"{type(error).__name__}: {error}".splitlines()[0]
             raise CourseError(
-                f"Yahoo! Finance gave no prices of {ticker} ({type(error).__name__}: {str(error).splitlines()[0]}); check the ticker and the network, "
+                f"Yahoo! Finance gave no prices of {ticker} ({why}); check the ticker and the network, "
                 f"or use the prices that come with the course: --source bundled ({', '.join(cards())})."
             ) from error
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        partial = kept.with_suffix(".partial")
-        prices.to_csv(partial)
-        partial.replace(kept)
+        _keep(text, kept)
+        return prices
     return read_csv(kept)
+
+
+def _keep(text: str, kept: Path) -> None:
+    """Write a file of the cache, whole or not at all, also where several processes write it at once."""
+    try:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=kept.parent, delete=False) as partial:
+            partial.write(text)
+        Path(partial.name).replace(kept)
+    except OSError as error:
+        log.warning("the prices are not kept for the next time: %s", error)
 
 
 def _may_pass(error: BaseException) -> bool:
@@ -221,7 +237,7 @@ def _may_pass(error: BaseException) -> bool:
     retry=tenacity.retry_if_exception(_may_pass),
     wait=tenacity.wait_exponential(),
     stop=tenacity.stop_after_attempt(4),
-    before_sleep=tenacity.before_sleep_log(log, logging.WARNING),
+    before_sleep=tenacity.before_sleep_log(log, logging.INFO),
     reraise=True,
 )
 def _download(ticker: str, first: date | None, last: date) -> pd.DataFrame:

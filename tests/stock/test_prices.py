@@ -238,7 +238,7 @@ def test_a_file_corrupted_at_random_loads_or_is_refused_and_nothing_else(csv):
     chance = random.Random(2)
     whole = course_file("datasets/FB.csv").read_bytes()[:1500]
     whole = whole[: whole.rindex(b"\n") + 1]
-    loaded = 0
+    loaded, said = 0, []
     for _ in range(400):
         data = bytearray(whole)
         for _ in range(chance.randint(1, 3)):
@@ -253,10 +253,13 @@ def test_a_file_corrupted_at_random_loads_or_is_refused_and_nothing_else(csv):
                 data = data[:place] or data
         path = csv(bytes(data))
         try:
-            assert_the_shape(prices.read_csv(path))
-            loaded += 1
+            frame = prices.read_csv(path)
         except CourseError as error:
-            assert str(path) in str(error)
+            said.append(str(error))
+        else:
+            assert_the_shape(frame)
+            loaded += 1
+    assert all(str(path) in sentence for sentence in said)
     assert 20 < loaded < 380
 
 
@@ -275,3 +278,123 @@ def test_the_fingerprint_changes_with_one_digit_of_what_models_use_and_with_noth
     assert of(changed(1, ",6,", ",6.0000001,")) != of(text(*ROWS))
     assert of(changed(1, "2012-03-02", "2012-03-03")) != of(text(*ROWS))
     assert of(changed(1, "200", "201")) == of(text(*ROWS))
+
+
+# The live source, faked at its edge: yfinance.Ticker is where the network would be asked
+
+
+class Yahoo:
+    """Stands in yfinance's place: answers, or fails as often as it is told."""
+
+    def __init__(self) -> None:
+        self.asked, self.failures = [], []
+        days = pd.DatetimeIndex(["2012-03-01", "2012-03-02", "2012-03-05"], tz="America/New_York")
+        self.answer = pd.DataFrame(
+            {"Open": [10, 11, 12.0], "High": [12, 13, 14.0], "Low": [9, 10, 11.0], "Close": [11, 12, 13.0], "Adj Close": [5.5, 6, 6.5], "Volume": [100, 200, 0]}
+            | {"Dividends": 0.0, "Stock Splits": 0.0},
+            index=days.rename("Date"),
+        )
+
+    def __call__(self, ticker: str) -> "Yahoo":
+        self.ticker = ticker
+        return self
+
+    def history(self, **words: object) -> pd.DataFrame:
+        self.asked.append((self.ticker, words))
+        if self.failures:
+            raise self.failures.pop(0)
+        return self.answer.copy()
+
+
+@pytest.fixture
+def yahoo(monkeypatch, tmp_path):
+    """Yahoo! Finance, a cache of its own, and a list of the seconds that were waited."""
+    import yfinance
+
+    fake = Yahoo()
+    fake.waited = []
+    fake.cache = tmp_path / "cache"
+    monkeypatch.setattr(yfinance, "Ticker", fake)
+    monkeypatch.setattr(prices, "user_cache_path", lambda name: fake.cache / name)
+    monkeypatch.setattr(prices._download.retry, "sleep", fake.waited.append)
+    return fake
+
+
+def test_yahoo_gives_the_same_shape_as_the_bundled_series(yahoo, csv):
+    frame = prices.load("MSFT", "2012-03-01", "2012-03-05", source="yahoo")
+    assert_the_shape(frame)
+    pd.testing.assert_frame_equal(frame, prices.read_csv(csv(text(*ROWS))))
+
+
+def test_yahoo_is_asked_for_the_last_day_too_and_for_prices_as_they_are(yahoo):
+    prices.load("msft", "2012-03-01", "2012-03-05", source="yahoo")
+    (ticker, words), *_ = yahoo.asked
+    assert ticker == "MSFT"
+    assert (words["start"], words["end"]) == (date(2012, 3, 1), date(2012, 3, 6))
+    assert words["auto_adjust"] is False
+
+
+def test_yahoo_is_asked_once_for_the_same_days(yahoo):
+    first = prices.load("MSFT", "2012-03-01", "2012-03-05", source="yahoo")
+    yahoo.failures = [ConnectionError("no network")] * 9
+    pd.testing.assert_frame_equal(prices.load("MSFT", "2012-03-01", "2012-03-05", source="yahoo"), first)
+    assert len(yahoo.asked) == 1
+    yahoo.failures = []
+    prices.load("MSFT", "2012-03-01", "2012-03-06", source="yahoo")
+    prices.load("IBM", "2012-03-01", "2012-03-05", source="yahoo")
+    assert len(yahoo.asked) == 3
+
+
+def test_without_an_end_the_cache_is_of_today(yahoo):
+    prices.load("MSFT", source="yahoo")
+    prices.load("MSFT", source="yahoo")
+    assert len(yahoo.asked) == 1
+
+
+def test_yahoo_is_asked_again_after_growing_waits(yahoo):
+    import yfinance
+
+    yahoo.failures = [ConnectionError("reset"), yfinance.exceptions.YFRateLimitError(), TimeoutError()]
+    assert len(prices.load("MSFT", "2012-03-01", "2012-03-05", source="yahoo")) == 3
+    assert yahoo.waited == [1, 2, 4]
+
+
+@pytest.mark.parametrize("failure", [ConnectionError("no route to host\nsee the manual"), TimeoutError()])
+def test_without_a_network_the_bundled_series_are_named(yahoo, failure, caplog):
+    yahoo.failures = [failure] * 9
+    with pytest.raises(CourseError, match=rf"gave no prices of MSFT \({type(failure).__name__}.*--source bundled \(AAPL, FB, GOOG, IBM, MSFT\)") as refused:
+        prices.load("MSFT", "2012-03-01", "2012-03-05", source="yahoo")
+    assert "see the manual" not in str(refused.value)
+    assert len(yahoo.asked) == 4
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]  # one sentence is enough
+
+
+def test_what_will_not_pass_is_not_tried_again(yahoo):
+    yahoo.failures = [KeyError("no such symbol")] * 9
+    with pytest.raises(CourseError, match="check the ticker"):
+        prices.load("NOPE", "2012-03-01", "2012-03-05", source="yahoo")
+    assert len(yahoo.asked) == 1
+    assert yahoo.waited == []
+
+
+@pytest.mark.parametrize("ticker", ["../../x", "MS FT", "", "MSFT/x", "MSFT\n"])
+def test_a_ticker_that_is_no_symbol_never_becomes_a_path(yahoo, ticker):
+    with pytest.raises(CourseError, match="is no symbol"):
+        prices.load(ticker, source="yahoo")
+    assert yahoo.asked == []
+
+
+@pytest.mark.parametrize("spoil", [lambda answer: answer.iloc[:0], lambda answer: answer * -1, lambda answer: answer.drop(columns="Adj Close")])
+def test_an_answer_that_cannot_be_prices_is_refused_and_not_kept(yahoo, spoil):
+    good = yahoo.answer
+    yahoo.answer = spoil(good)
+    with pytest.raises(CourseError, match=r"Yahoo! Finance gave no prices of MSFT.*--source bundled"):
+        prices.load("MSFT", "2012-03-01", "2012-03-05", source="yahoo")
+    assert [path for path in yahoo.cache.rglob("*") if path.is_file()] == []
+    yahoo.answer = good
+    assert len(prices.load("MSFT", "2012-03-01", "2012-03-05", source="yahoo")) == 3
+
+
+def test_prices_are_given_where_none_can_be_kept(yahoo):
+    yahoo.cache.write_text("a file where the folder would be")
+    assert len(prices.load("MSFT", "2012-03-01", "2012-03-05", source="yahoo")) == 3
