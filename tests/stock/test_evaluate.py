@@ -140,6 +140,12 @@ def test_a_forecast_of_another_shape_is_refused(wrong):
         evaluate.score(wrong, BY_HAND)
 
 
+def test_a_single_day_is_scored_without_a_fuss():
+    scores = evaluate.score(FORECAST[:1], BY_HAND[:1])
+    assert (scores.days, scores.mae, scores.hits) == (1, 1, 1)
+    assert math.isnan(scores.dm_p)
+
+
 def test_prices_that_never_move_are_scored_without_a_fuss():
     flat = days([10.0] * 30)
     scores = evaluate.score(flat.targets + 1, flat)

@@ -288,10 +288,10 @@ class Yahoo:
 
     def __init__(self) -> None:
         self.asked, self.failures = [], []
-        days = pd.DatetimeIndex(["2012-03-01", "2012-03-02", "2012-03-05"], tz="America/New_York")
+        days = pd.DatetimeIndex(["2012-03-01", "2012-03-02", "2012-03-04", "2012-03-05 15:59:30"], tz="America/New_York")  # the last one, while they trade
         self.answer = pd.DataFrame(
-            {"Open": [10, 11, 12.0], "High": [12, 13, 14.0], "Low": [9, 10, 11.0], "Close": [11, 12, 13.0], "Adj Close": [5.5, 6, 6.5], "Volume": [100, 200, 0]}
-            | {"Dividends": 0.0, "Stock Splits": 0.0},
+            {"Open": [10, 11, None, 12], "High": [12, 13, None, 14], "Low": [9, 10, None, 11], "Close": [11, 12, None, 13], "Adj Close": [5.5, 6, None, 6.5]}
+            | {"Volume": [100, 200, 0, 0], "Dividends": 0.0, "Stock Splits": 0.0},
             index=days.rename("Date"),
         )
 
@@ -341,8 +341,9 @@ def test_yahoo_is_asked_once_for_the_same_days(yahoo):
     assert len(yahoo.asked) == 1
     yahoo.failures = []
     prices.load("MSFT", "2012-03-01", "2012-03-06", source="yahoo")
+    prices.load("MSFT", "2012-02-29", "2012-03-05", source="yahoo")
     prices.load("IBM", "2012-03-01", "2012-03-05", source="yahoo")
-    assert len(yahoo.asked) == 3
+    assert len(yahoo.asked) == 4
 
 
 def test_without_an_end_the_cache_is_of_today(yahoo):

@@ -1,6 +1,8 @@
 """The training program: what it prints, what it writes, and that the future stays out."""
 
+import contextlib
 import dataclasses
+import io
 import json
 import os
 import re
@@ -18,7 +20,8 @@ from kubeflow_workshop.stock.train import Hyperparameters
 
 KATIB = re.compile(r"([\w|-]+)\s*=\s*([+-]?\d*(\.\d+)?([Ee][+-]?\d+)?)")
 """How Katib's StdOut collector reads a metric."""
-SMALL = ["--start", "2012-09-05", "--units", "2", "--epochs", "12"]
+SMALL = ["--start", "2012-09-05", "--units", "4", "--epochs", "12"]
+"""What the fixture `trained` was trained with."""
 
 
 def weights(network) -> np.ndarray:
@@ -46,33 +49,21 @@ def test_the_same_prices_and_hyperparameters_give_the_same_numbers(trained, fram
     assert (again.progress, again.scores) == (trained.progress, trained.scores)
 
 
-def test_nothing_of_validation_or_test_reaches_training(frame, trained):
-    """Every price after the last training target is another one, and the weights are the same to the bit."""
+def test_nothing_but_the_adjusted_prices_of_the_training_days_reaches_training(frame, trained):
+    """Every other price is another one, and the weights are the same to the bit."""
     last = trained.parts.train.dates[-1]
     other = frame.copy()
-    other.loc[other.index > last, :] *= np.linspace(2, 9, (other.index > last).sum())[:, None]
+    other.loc[other.index > last, "adj_close"] *= np.linspace(2, 9, (other.index > last).sum())
+    other[["open", "high", "low", "close", "volume"]] *= 3
     again = train.train(other, trained.hyperparameters)
     assert (weights(again.model) == weights(trained.model)).all()
     assert again.progress[-1].training_mae == trained.progress[-1].training_mae
     assert again.progress[-1].validation_mae != trained.progress[-1].validation_mae
-    other.loc[last, "adj_close"] += 1
-    assert (weights(train.train(other, trained.hyperparameters).model) != weights(trained.model)).any()
-
-
-def test_only_the_adjusted_prices_are_used(frame, trained):
-    other = frame.copy()
-    other[["open", "high", "low", "close", "volume"]] *= 3
-    assert train.train(other, trained.hyperparameters).scores == trained.scores
 
 
 def test_a_series_shorter_than_its_window_is_refused():
     with pytest.raises(CourseError, match="196 prices are too few for a window of 200 days"):
         train.train(prices.load("FB"), Hyperparameters(window=200))
-
-
-def test_a_split_that_leaves_little_to_test_prints_no_warnings(frame, recwarn):
-    assert train.train(frame.iloc[:13], Hyperparameters(units=2, epochs=1)).scores.days == 1
-    assert [str(warning.message) for warning in recwarn if issubclass(warning.category, RuntimeWarning)] == []
 
 
 # The card
@@ -116,13 +107,20 @@ def test_a_score_that_is_no_number_is_null(trained, frame, tmp_path):
 # The program
 
 
-def test_every_line_is_a_metric_that_katib_reads_in_full(capsys):
-    assert train.main(SMALL) == 0
-    printed = capsys.readouterr()
-    lines = [KATIB.fullmatch(line) for line in printed.out.splitlines()]
+@pytest.fixture(scope="module")
+def printed():
+    """What the program prints, line by line; on stderr it prints nothing."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        assert train.main(SMALL) == 0
+    assert err.getvalue() == ""
+    return out.getvalue().splitlines()
+
+
+def test_every_line_is_a_metric_that_katib_reads_in_full(printed):
+    lines = [KATIB.fullmatch(line) for line in printed]
     assert [line and line[1] for line in lines] == ["Training-MAE", "Validation-MAE"] * 2 + ["Test-MAE", "Persistence-MAE"]
     assert all(float(line[2]) > 0 for line in lines)
-    assert printed.err == ""
 
 
 @pytest.mark.parametrize("value", [1.23456789e-7, 1e22, 0.5, 123456.789])
@@ -139,32 +137,52 @@ def test_a_value_of_any_size_is_read_in_full(value, capsys, monkeypatch, trained
     assert float(read[2]) == pytest.approx(value, rel=1e-5)
 
 
-def test_the_program_prints_the_numbers_of_the_function(capsys, trained):
-    train.main(["--start", "2012-09-05", "--units", "4", "--epochs", "12"])
-    printed = [float(line.split("=")[1]) for line in capsys.readouterr().out.splitlines()]
+def test_the_program_prints_the_numbers_of_the_function(printed, trained):
+    numbers = [float(line.split("=")[1]) for line in printed]
     errors = [error for each in trained.progress for error in (each.training_mae, each.validation_mae)]
-    assert printed == pytest.approx([*errors, trained.scores.mae, trained.scores.persistence_mae], rel=1e-5)
+    assert numbers == pytest.approx([*errors, trained.scores.mae, trained.scores.persistence_mae], rel=1e-5)
 
 
-def test_a_file_of_ones_own_gives_the_numbers_of_the_same_prices(tmp_path, capsys, frame):
+def test_a_file_of_ones_own_gives_the_numbers_of_the_same_prices(tmp_path, capsys, frame, printed):
     path = tmp_path / "meine Kurse.csv"
     frame.to_csv(path)
-    train.main(SMALL)
-    bundled = capsys.readouterr().out
     output = tmp_path / "models" / "mine" / "1"
     assert train.main([*SMALL, "--csv", str(path), "--output", str(output)]) == 0
-    assert capsys.readouterr().out == bundled
+    assert capsys.readouterr().out.splitlines() == printed
     assert json.loads((output / "card.json").read_text())["data"]["series"] == "meine Kurse.csv"
     assert model.load(output).name == "relative"
 
 
-def test_the_card_names_the_ticker_as_the_market_does_and_the_days_that_were_chosen(tmp_path):
-    train.main([*SMALL[:-1], "1", "--ticker", "ibm", "--end", "2012-12-31", "--output", str(tmp_path / "1")])
+@pytest.fixture
+def given(monkeypatch, trained):
+    """The prices and hyperparameters that the program would train with; it is `trained` that comes out."""
+    kept = []
+    monkeypatch.setattr(train, "train", lambda frame, chosen, report: kept.append((frame, chosen)) or trained)
+    return kept
+
+
+def test_every_argument_reaches_the_training(given):
+    words = "--network talk --window 7 --units 5 --learning-rate 0.02 --epochs 9 --seed 8 --ticker ibm --start 2012-03-01 --end 2012-12-31"
+    train.main(words.split())
+    ((prices_given, chosen),) = given
+    assert chosen == Hyperparameters("talk", window=7, units=5, learning_rate=0.02, epochs=9, seed=8)
+    pd.testing.assert_frame_equal(prices_given, prices.load("IBM", "2012-03-01", "2012-12-31"))
+
+
+def test_without_arguments_the_defaults_and_all_of_microsoft_are_used(given):
+    train.main([])
+    ((prices_given, chosen),) = given
+    assert chosen == Hyperparameters()
+    pd.testing.assert_frame_equal(prices_given, prices.load("MSFT"))
+
+
+def test_the_card_names_the_ticker_as_the_market_does_and_the_days_that_were_chosen(given, tmp_path):
+    train.main(["--ticker", "ibm", "--start", "2012-09-05", "--end", "2012-12-31", "--output", str(tmp_path / "1")])
     data = json.loads((tmp_path / "1" / "card.json").read_text())["data"]
     assert (data["series"], data["first_day"], data["last_day"]) == ("IBM (bundled)", "2012-09-05", "2012-12-31")
 
 
-def test_the_live_source_is_asked_only_when_it_is_named(monkeypatch, frame, capsys):
+def test_the_live_source_is_asked_only_when_it_is_named(monkeypatch, frame, given):
     asked = []
 
     def download(ticker, first, last):
@@ -172,36 +190,23 @@ def test_the_live_source_is_asked_only_when_it_is_named(monkeypatch, frame, caps
         return frame
 
     monkeypatch.setattr(prices, "_download", download)
-    monkeypatch.setattr(prices, "_keep", lambda text, path: None)
+    monkeypatch.setattr(prices, "user_cache_path", lambda name: model.Path("/dev/null"))
     train.main(SMALL)
-    bundled = capsys.readouterr().out
     assert asked == []
     train.main([*SMALL, "--source", "yahoo", "--end", "2013-03-01"])
     assert asked == [("MSFT", pd.Timestamp("2012-09-05").date(), pd.Timestamp("2013-03-01").date())]
-    assert capsys.readouterr().out == bundled
+    pd.testing.assert_frame_equal(given[0][0], given[1][0])
 
 
 # The program as a process
 
 
-def start(*arguments: str) -> subprocess.Popen:
+def test_a_process_gives_the_same_numbers_and_ctrl_c_ends_it_without_a_traceback_or_a_trace(tmp_path, printed):
+    command = [sys.executable, "-m", "kubeflow_workshop.stock.train", *SMALL[:-1], "10000000", "--output", str(tmp_path / "models" / "msft" / "1")]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, "-m", "kubeflow_workshop.stock.train", *arguments]
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def test_a_process_gives_the_same_numbers_and_nothing_on_stderr(tmp_path, capsys):
-    process = start(*SMALL, "--output", str(tmp_path / "models" / "msft" / "1"))
-    printed, errors = process.communicate(timeout=300)
-    train.main(SMALL)
-    assert (process.returncode, printed, errors) == (0, capsys.readouterr().out, "")
-    assert model.load(tmp_path / "models" / "msft" / "1").name == "relative"
-
-
-def test_ctrl_c_ends_it_without_a_traceback_and_leaves_nothing(tmp_path):
-    process = start(*SMALL[:-1], "10000000", "--output", str(tmp_path / "models" / "msft" / "1"))
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
-        assert process.stdout.readline().startswith("Training-MAE=")
+        assert [process.stdout.readline().rstrip() for _ in range(2)] == printed[:2]
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=300)
     finally:
