@@ -1,6 +1,7 @@
 """The command `workshop`: thin, every subcommand is a function of the package."""
 
 import argparse
+import io
 import logging
 import sys
 from collections.abc import Sequence
@@ -11,6 +12,8 @@ from kubeflow_workshop.errors import CourseParser, exit_with_one_sentence
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `workshop …`; returns the exit code: the command's own (0, mostly), or 2 after one sentence on stderr."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # on Windows a file or pipe may have no letter for an arrow
     logging.basicConfig(format="%(levelname)s: %(message)s", stream=sys.stderr)
     return exit_with_one_sentence(lambda: _run(argv))
 

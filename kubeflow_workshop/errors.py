@@ -30,10 +30,13 @@ def exit_with_one_sentence(command: Callable[[], int | None]) -> int:
     """Run a command for a command line.
 
     Returns:
-        The exit code: what the command returns (0 for None), or 2 after a `CourseError`, whose message then stands on stderr in one line.
+        The exit code: what the command returns (0 for None), 2 after a `CourseError`, whose message then stands on stderr in one line, or 130 after Ctrl-C.
     """
     try:
         return command() or 0
     except CourseError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("stopped.", file=sys.stderr)
+        return 130  # what a shell expects of a program that Ctrl-C ended

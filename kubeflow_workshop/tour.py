@@ -1,5 +1,6 @@
 """The whole chain of the course in one go, without opening a notebook: `workshop tour`, or `make tour`."""
 
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,9 +29,10 @@ def run(output: Path) -> Path:
     """
     try:
         output.mkdir(parents=True, exist_ok=True)
-        (figure := output / "tour.png").touch()
+        tempfile.TemporaryFile(dir=output).close()
     except OSError as error:
         raise CourseError(f"{output} cannot be written ({error.strerror}); give a directory where you may write.") from None
+    figure = output / "tour.png"
     steps = iter(STEPS)
     with _step(steps) as say:
         from kubeflow_workshop.stock import prices
@@ -90,5 +92,7 @@ def _draw(trained: dict, errors: pd.Series, figure: Path) -> None:
         ax=left,
     )
     plots.bars(errors.to_dict(), title="Doing nothing is hard to beat", y="test MAE, dollars", ax=right)
-    drawn.savefig(figure)
+    partial = figure.with_name(".tour.partial.png")
+    drawn.savefig(partial)
+    partial.replace(figure)
     plt.close(drawn)

@@ -416,7 +416,7 @@ def rnn_unrolled() -> Picture:
     page.text(450, 30, "One cell, drawn once a word: all five have the same weights", size=19, bold=True)
     words = ["I", "am", "a", "good", "guy"]
     for number, word in enumerate(words, start=1):
-        x = 50 + number * 142 - 50
+        x = 24 + number * 142
         page.text(x, 322, f"“{word}”", size=22, bold=True)
         page.text(x, 290, f"x_{{{number}}}", size=18, colour=GREY)
         page.arrow((x, 272), (x, 230))
@@ -425,13 +425,13 @@ def rnn_unrolled() -> Picture:
         if number < len(words):
             page.arrow((x + 46, 194), (x + 96, 194), colour=BLUE)
             page.text(x + 70, 174, f"h_{{{number}}}", size=18, colour=BLUE)
-    page.arrow((50, 194), (96, 194), colour=BLUE)
-    page.text(72, 174, "h_{0}", size=18, colour=BLUE)
-    page.arrow((710, 158), (710, 112), colour=RED)
-    page.text(728, 136, "h_{5}", size=18, colour=RED, anchor="start")
-    page.circle(710, 84, 24, fill=tint(RED), stroke=RED)
-    page.text(710, 84, "?", size=28, bold=True)
-    page.text(674, 84, "what comes next", size=18, anchor="end")
+    page.arrow((74, 194), (120, 194), colour=BLUE)
+    page.text(96, 174, "h_{0}", size=18, colour=BLUE)
+    page.arrow((734, 158), (734, 112), colour=RED)
+    page.text(752, 136, "h_{5}", size=18, colour=RED, anchor="start")
+    page.circle(734, 84, 24, fill=tint(RED), stroke=RED)
+    page.text(734, 84, "?", size=28, bold=True)
+    page.text(698, 84, "what comes next", size=18, anchor="end")
     return page
 
 
