@@ -1,7 +1,7 @@
 # Start JupyterLab as Kubeflow's notebook controller expects it: on port 8888, under NB_PREFIX, in a home that may be an empty volume.
 umask 0002  # what is made here stays open to the group, and so to the next user id that OpenShift makes up
 # The course comes from the image into the home, at the first start and after an update; a file that is there already is the learner's, and stays.
-if ! tar -C /opt/course/home -c --mode=g=u . | tar -C "$HOME" -x --skip-old-files --touch 2> /dev/null; then
+if ! tar -C /opt/course/first-start -c --mode=g=u . | tar -C "$HOME" -x --skip-old-files --touch 2> /dev/null; then
   echo "error: the course cannot be copied to $HOME; mount a volume there that user $(id -u) may write to." >&2
   exit 2
 fi
