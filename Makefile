@@ -35,6 +35,7 @@ bench: $(VENV)/installed
 # Run every notebook and keep its outputs; the only thing that writes them. NOTEBOOKS=tutorials/03-stock-prices.ipynb runs one.
 NOTEBOOKS ?= $(wildcard tutorials/[0-9]*.ipynb)
 notebooks: $(VENV)/installed
+	$(BIN)/python tutorials/colab.py
 	$(BIN)/python tests/offline.py $(BIN)/python tutorials/execute.py $(NOTEBOOKS)
 	$(BIN)/workshop tour --output tutorials/figures
 
