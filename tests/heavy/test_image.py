@@ -232,15 +232,25 @@ def test_a_step_of_a_pipeline_runs_in_it_with_the_command_that_kubeflow_pipeline
 
 
 class Server:
-    """A container in which JupyterLab runs."""
+    """A container in which JupyterLab runs, as long as the `with` does."""
 
     def __init__(self, *options: str) -> None:
         self.name = docker("run", "--detach", *options, NOTEBOOK).stdout.strip()
-        self.wait()
 
-    def wait(self, tail: str = "all") -> None:
+    def __enter__(self) -> "Server":
+        try:
+            self.wait()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        docker("rm", "--force", self.name)
+
+    def wait(self) -> None:
         """Until it says that it answers."""
-        followed = subprocess.Popen(["docker", "logs", "--follow", "--tail", tail, self.name], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        followed = subprocess.Popen(["docker", "logs", "--follow", self.name], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         printed = []
         for line in followed.stdout:
             printed.append(line)
@@ -273,9 +283,8 @@ def server(tmp_path_factory) -> Iterator[Server]:
     """As Kubeflow starts it: under a prefix, with an empty volume mounted over the home, for a user who is not in the image."""
     home = tmp_path_factory.mktemp("home")
     home.chmod(0o777)
-    started = Server("--env", f"NB_PREFIX={PREFIX}", "--volume", f"{home}:/home/jovyan", "--user", "12345:0")
-    yield started
-    docker("rm", "--force", started.name)
+    with Server("--env", f"NB_PREFIX={PREFIX}", "--volume", f"{home}:/home/jovyan", "--user", "12345:0") as started:
+        yield started
 
 
 def test_jupyterlab_answers_under_the_prefix_with_the_course_in_it(server):
@@ -302,11 +311,8 @@ def test_a_restart_keeps_what_the_learner_wrote_and_brings_what_is_missing(serve
 
 
 def test_outside_kubeflow_it_asks_for_its_token():
-    alone = Server()
-    try:
+    with Server() as alone:
         assert alone.get("/api/contents")[0] == 403
-    finally:
-        docker("rm", "--force", alone.name)
 
 
 @pytest.mark.parametrize("options", [["--read-only"], ["--user", "12345:12345"]], ids=" ".join)
