@@ -19,7 +19,7 @@ def checkout(tmp_path):
     shutil.copy(RUN, tmp_path / "checkout/.ci/run")
     programs = {
         "programs/docker": "exit ${ENGINE:-1}",
-        "programs/make": 'echo "make $* with ${DOCKER_HOST:-no engine}" >> "$SAID"; [ -z "$HANGS" ] || { echo hangs; sleep 60; }; exit ${MAKE:-0}',
+        "programs/make": 'echo "make $* with ${DOCKER_HOST:-no engine}" >> "$SAID"; [ -z "$HANGS" ] || { echo hangs; exec sleep 60; }; exit ${MAKE:-0}',
         "shared/tools/docker-up": 'echo "engine ${1:-up}" >> "$SAID"; echo "export DOCKER_HOST=unix:///engine"; exit ${UP:-0}',
     }
     for name, script in programs.items():
