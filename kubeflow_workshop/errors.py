@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+import tempfile
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -33,6 +34,7 @@ def exit_with_one_sentence(command: Callable[[], int | None]) -> int:
         The exit code: what the command returns (0 for None), 2 after a `CourseError`, whose message then stands on stderr in one line, or 130 after Ctrl-C.
     """
     try:
+        _require_a_temporary_directory()
         return command() or 0
     except CourseError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
@@ -40,3 +42,14 @@ def exit_with_one_sentence(command: Callable[[], int | None]) -> int:
     except KeyboardInterrupt:
         print("stopped.", file=sys.stderr)
         return 130  # what a shell expects of a program that Ctrl-C ended
+
+
+def _require_a_temporary_directory() -> None:
+    """TensorFlow's import needs one, and dies without: in a container, say, whose root file system is read-only."""
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError:
+        raise CourseError(
+            "no temporary file can be written, and TensorFlow needs some; mount an empty volume at /tmp (docker run --tmpfs /tmp, an emptyDir in Kubernetes), "
+            "or name a directory in TMPDIR."
+        ) from None

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from kubeflow_workshop import NAMESPACE
 from kubeflow_workshop.errors import CourseError
 from kubeflow_workshop.katib.laptop import Laptop
 from kubeflow_workshop.katib.status import state
+from kubeflow_workshop.target import NAMESPACE
 from tests.katib.experiments import choice, experiment, number
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="the programs are shell scripts")
