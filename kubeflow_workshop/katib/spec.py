@@ -113,6 +113,7 @@ def case_study(
             parameters=parameters,
             trialTemplate=models.V1beta1TrialTemplate(
                 primaryContainerName="training",
+                retain=True,  # else a cluster deletes the Job of a trial that has ended, and its log with it
                 trialParameters=[models.V1beta1TrialParameterSpec(name=_camel(one.name), reference=one.name) for one in parameters],
                 trialSpec=trial,
             ),
