@@ -198,6 +198,7 @@ def parallel(rows: pd.DataFrame, *, objective: str, title: str, label: str, log:
     ax.set(xlim=(0, len(names) - 1), ylim=(0, 1), yticks=[])
     ax.set_xticks(range(len(names)), [*names[:-1], label])
     ax.tick_params(axis="x", length=0, pad=10)
+    ax.set_title(title, pad=14)  # the highest ticks stand at the upper edge
     ax.grid(visible=False)
     ax.spines[:].set_visible(False)
     heights = np.column_stack([_upright(ax, place, rows[name], name in log) for place, name in enumerate(names)])
@@ -217,8 +218,10 @@ def _upright(ax: Axes, place: int, values: pd.Series, log: bool) -> np.ndarray:
         numbers = values.to_numpy(dtype=float)
         if log:
             axis.set_yscale("log")
-        few = np.unique(numbers)
-        axis.yaxis.set_major_locator(FixedLocator(few) if len(few) <= 5 else LogLocator(subs=(1, 3)) if log else MaxNLocator(6))
+        few, whole = np.unique(numbers), bool((numbers == numbers.round()).all())
+        axis.yaxis.set_major_locator(
+            FixedLocator(few) if len(few) <= 5 else LogLocator(subs=(1, 3)) if log else MaxNLocator(6, steps=[1, 2, 5, 10], integer=whole)
+        )
         axis.yaxis.set_minor_locator(NullLocator())
         axis.yaxis.set_major_formatter("{x:g}")
     else:
