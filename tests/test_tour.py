@@ -14,19 +14,21 @@ from kubeflow_workshop.stock import train
 @pytest.fixture
 def small(monkeypatch):
     monkeypatch.setattr(train, "Hyperparameters", functools.partial(train.Hyperparameters, units=2, epochs=1))
+    monkeypatch.setattr(tour, "TRIALS", 2)
+    monkeypatch.setattr(tour, "EPOCHS", 1)
 
 
 def test_the_tour_prints_a_line_a_step_a_table_and_where_the_figure_is(small, tmp_path, capsys):
     assert cli.main(["tour", "--output", str(tmp_path / "new" / "folder")]) == 0
     printed = capsys.readouterr()
     lines = printed.out.splitlines()
-    steps = [re.fullmatch(r"\[(\d)/4\] (.+?): .+ \(\d+\.\d s\)", line) for line in lines[:4]]
+    steps = [re.fullmatch(r"\[(\d)/5\] (.+?): .+ \(\d+\.\d s\)", line) for line in lines[:5]]
     assert [(int(step[1]), step[2]) for step in steps] == list(enumerate(tour.STEPS, 1))
     assert "251 days of Microsoft, 2012-03-01 to 2013-03-01" in lines[0]
-    table = {line.split("  ")[0].strip(): line.split() for line in lines if re.match(r"(talk|relative|tomorrow)", line)}
-    assert list(table) == ["talk", "relative", "tomorrow = today"]
+    table = {line.split("  ")[0].strip(): line.split() for line in lines if re.match(r"(talk|relative|tuned|tomorrow)", line)}
+    assert list(table) == ["talk", "relative", "tuned", "tomorrow = today"]
     assert float(table["tomorrow = today"][3]) == pytest.approx(0.177, abs=0.001)
-    assert "the best is: tomorrow = today" in lines[3] or "the best is: relative" in lines[3]
+    assert "the best is: tomorrow = today" in lines[4] or "the best is: relative" in lines[4]
     assert lines[-1] == f"The figure: {tmp_path / 'new' / 'folder' / 'tour.png'}"
     assert matplotlib.image.imread(tmp_path / "new" / "folder" / "tour.png").shape[:2] == (304, 880)
     assert [path.name for path in (tmp_path / "new" / "folder").iterdir()] == ["tour.png"]

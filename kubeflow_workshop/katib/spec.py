@@ -112,8 +112,8 @@ def case_study(
             parallelTrialCount=parallel,
             parameters=parameters,
             trialTemplate=models.V1beta1TrialTemplate(
-                retain=True,  # on a cluster a trial's log goes with its Job
                 primaryContainerName="training",
+                retain=True,  # else a cluster deletes the Job of a trial that has ended, and its log with it
                 trialParameters=[models.V1beta1TrialParameterSpec(name=_camel(one.name), reference=one.name) for one in parameters],
                 trialSpec=trial,
             ),

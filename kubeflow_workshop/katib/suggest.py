@@ -6,6 +6,7 @@ it draws are not.
 
 import math
 import random
+import warnings
 from collections.abc import Iterator, Mapping
 
 from kubeflow_workshop.katib.spec import GRID, MULTIVARIATE_TPE, RANDOM, TPE, count, value_at
@@ -25,7 +26,9 @@ class Suggestion:
         self._grid = _grid(self._parameters, content.get("maxTrialCount"), self._seed) if algorithm["algorithmName"] == GRID else None
         self._asked: dict[int, object] = {}
         if self._grid is None:
-            import optuna
+            with warnings.catch_warnings():  # optuna's progress bar, which nobody sees, misses the widgets of a notebook
+                warnings.filterwarnings("ignore", message="IProgress not found")
+                import optuna
 
             optuna.logging.set_verbosity(optuna.logging.ERROR)
             self._space = {parameter["name"]: _distribution(parameter) for parameter in self._parameters}
