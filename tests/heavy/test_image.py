@@ -37,7 +37,7 @@ def images():
         if os.environ.get("CI"):
             pytest.fail("CI must have a Docker engine")
         pytest.skip("no Docker engine answers on this machine")
-    built = subprocess.run(["make", "image"], cwd=ROOT, capture_output=True, text=True, check=False)
+    built = subprocess.run(["make", "--no-print-directory", "image"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert built.returncode == 0, f"{built.stdout[-3000:]}{built.stderr[-3000:]}"
     sizes = built.stdout.splitlines()[-2:]
     print("\n".join(sizes))
