@@ -4,8 +4,12 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 # More words for JupyterLab, such as LAB_ARGS=--no-browser
 LAB_ARGS ?=
+# The image's name; its tag is the version. More words for `docker build`, such as DOCKER_BUILD_ARGS="--network host"
+IMAGE ?= kubeflow-workshop
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+DOCKER_BUILD_ARGS ?=
 
-.PHONY: lab tour test test-all bench notebooks figures lock
+.PHONY: lab tour test test-all bench notebooks figures image lock
 .DEFAULT_GOAL := lab
 
 # The course, opened in JupyterLab on the first notebook.
@@ -31,12 +35,20 @@ bench: $(VENV)/installed
 # Run every notebook and keep its outputs; the only thing that writes them. NOTEBOOKS=tutorials/03-stock-prices.ipynb runs one.
 NOTEBOOKS ?= $(wildcard tutorials/[0-9]*.ipynb)
 notebooks: $(VENV)/installed
+	$(BIN)/python tutorials/colab.py
 	$(BIN)/python tests/offline.py $(BIN)/python tutorials/execute.py $(NOTEBOOKS)
 	$(BIN)/workshop tour --output tutorials/figures
 
 # Draw the diagrams again.
 figures: $(VENV)/installed
 	$(BIN)/python tutorials/figures/draw.py
+
+# The image that Katib's trials, the pipeline's steps and KServe run, and the one for Kubeflow Notebooks.
+image:
+	@docker info > /dev/null 2>&1 || { echo "error: no Docker engine answers; .venv/bin/workshop doctor says what to type for one" >&2; exit 2; }
+	docker build $(DOCKER_BUILD_ARGS) --file install/image/Dockerfile --target image --tag $(IMAGE):$(VERSION) .
+	docker build $(DOCKER_BUILD_ARGS) --file install/image/Dockerfile --target notebook --tag $(IMAGE)-notebook:$(VERSION) .
+	@docker image ls --filter 'reference=$(IMAGE)*:$(VERSION)' --format '{{.Repository}}:{{.Tag}}  {{.Size}}'
 
 # Solve the lock again: one for every system and Python, with no word on where packages come from.
 lock: $(VENV)/installed

@@ -1,6 +1,7 @@
 """The command `workshop`: thin, every subcommand is a function of the package."""
 
 import argparse
+import io
 import logging
 import sys
 from collections.abc import Sequence
@@ -10,12 +11,14 @@ from kubeflow_workshop.errors import CourseParser, exit_with_one_sentence
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run `workshop …`; returns the exit code: 0, or 2 after one sentence on stderr."""
+    """Run `workshop …`; returns the exit code: the command's own (0, mostly), or 2 after one sentence on stderr."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # on Windows a file or pipe may have no letter for an arrow
     logging.basicConfig(format="%(levelname)s: %(message)s", stream=sys.stderr)
     return exit_with_one_sentence(lambda: _run(argv))
 
 
-def _run(argv: Sequence[str] | None) -> None:
+def _run(argv: Sequence[str] | None) -> int | None:
     # Each room is imported when it is asked for, so that `workshop --help` answers at once.
     parser = CourseParser(prog="workshop", description="The Kubeflow workshop: one case study, on a laptop first.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -23,16 +26,22 @@ def _run(argv: Sequence[str] | None) -> None:
     tour = commands.add_parser("tour", help="the whole chain without opening a notebook")
     tour.add_argument("--output", type=Path, default=Path("build/tour"), metavar="DIR", help="where the figure goes (default: %(default)s)")
     trainer = commands.add_parser("train", help="train a network of the case study, and judge it")
+    tuner = commands.add_parser("tune", help="run a Katib Experiment, on this laptop or on a cluster")
     known = argv if argv is not None else sys.argv[1:]
     if known[:1] == ["train"]:
         from kubeflow_workshop.stock import train
 
         train.add_arguments(trainer)
+    elif known[:1] == ["tune"]:
+        from kubeflow_workshop.katib import tune
+
+        tune.add_arguments(tuner)
     arguments = parser.parse_args(known)
     if arguments.command == "train":
-        train.run(arguments)
-    else:
-        _commands(arguments)
+        return train.run(arguments)
+    if arguments.command == "tune":
+        return tune.run(arguments)
+    return _commands(arguments)
 
 
 def _commands(arguments: argparse.Namespace) -> None:

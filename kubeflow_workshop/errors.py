@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+import tempfile
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -26,15 +27,29 @@ class CourseParser(argparse.ArgumentParser):
         raise CourseError(f"{message}; see {self.prog} --help.")
 
 
-def exit_with_one_sentence(command: Callable[[], None]) -> int:
+def exit_with_one_sentence(command: Callable[[], int | None]) -> int:
     """Run a command for a command line.
 
     Returns:
-        The exit code: 0, or 2 after a `CourseError`, whose message then stands on stderr in one line.
+        The exit code: what the command returns (0 for None), 2 after a `CourseError`, whose message then stands on stderr in one line, or 130 after Ctrl-C.
     """
     try:
-        command()
+        _require_a_temporary_directory()
+        return command() or 0
     except CourseError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
-    return 0
+    except KeyboardInterrupt:
+        print("stopped.", file=sys.stderr)
+        return 130  # what a shell expects of a program that Ctrl-C ended
+
+
+def _require_a_temporary_directory() -> None:
+    """TensorFlow's import needs one, and dies without: in a container, say, whose root file system is read-only."""
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError:
+        raise CourseError(
+            "no temporary file can be written, and TensorFlow needs some; mount an empty volume at /tmp (docker run --tmpfs /tmp, an emptyDir in Kubernetes), "
+            "or name a directory in TMPDIR."
+        ) from None

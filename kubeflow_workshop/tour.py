@@ -1,21 +1,30 @@
 """The whole chain of the course in one go, without opening a notebook: `workshop tour`, or `make tour`."""
 
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from kubeflow_workshop.errors import CourseError
 
-STEPS = ("prices", "train the talk's network", "train the relative network", "judge")
+if TYPE_CHECKING:
+    from kubeflow_workshop.stock import train
+
+STEPS = ("prices", "train the talk's network", "train the relative network", "tune", "judge")
+FIRST_DAY = "2012-03-01"
+TRIALS = 6
+EPOCHS = 30
+"""Of each trial: a short search, to see one. Notebook 05 has a longer one."""
 
 
 def run(output: Path) -> Path:
-    """Prices, training, judgement: a line a step, a table, and a figure.
+    """Prices, training, tuning, judgement: a line a step, a table, and a figure.
 
-    What each step does is taught in notebooks 03 and 04.
+    What each step does is taught in notebooks 03 to 05.
 
     Args:
         output: the directory that the figure is written to, made if need be.
@@ -28,14 +37,15 @@ def run(output: Path) -> Path:
     """
     try:
         output.mkdir(parents=True, exist_ok=True)
-        (figure := output / "tour.png").touch()
+        tempfile.TemporaryFile(dir=output).close()
     except OSError as error:
         raise CourseError(f"{output} cannot be written ({error.strerror}); give a directory where you may write.") from None
+    figure = output / "tour.png"
     steps = iter(STEPS)
     with _step(steps) as say:
         from kubeflow_workshop.stock import prices
 
-        year = prices.load("MSFT", start="2012-03-01")
+        year = prices.load("MSFT", start=FIRST_DAY)
         say(f"{len(year)} days of Microsoft, {year.index[0]:%Y-%m-%d} to {year.index[-1]:%Y-%m-%d}")
     trained = {}
     for network in ("talk", "relative"):
@@ -44,6 +54,11 @@ def run(output: Path) -> Path:
 
             trained[network] = train.train(year, train.Hyperparameters(network=network))
             say(f"validation MAE {trained[network].progress[-1].validation_mae:.2f} dollars")
+    with _step(steps) as say:
+        chosen = _tune()
+        trained["tuned"] = train.train(year, chosen)
+        say(f"the best of {TRIALS} trials: window {chosen.window}, learning rate {chosen.learning_rate:.2g}, units {chosen.units};")
+        say(f"validation MAE {trained['tuned'].progress[-1].validation_mae:.2f} dollars")
     with _step(steps) as say:
         table = _judge(trained)
         errors = table["test MAE, dollars"]
@@ -63,6 +78,21 @@ def _step(steps: Iterator[str]) -> Iterator:
     print(f"[{STEPS.index(name) + 1}/{len(STEPS)}] {name}: {' '.join(said)} ({time.monotonic() - begin:.1f} s)", flush=True)
 
 
+def _tune() -> "train.Hyperparameters":
+    """Search with a Katib Experiment on this machine, wherever WORKSHOP_TARGET points: a tour needs no cluster."""
+    from kubeflow_workshop.katib import spec
+    from kubeflow_workshop.katib.laptop import Laptop
+    from kubeflow_workshop.stock import train
+
+    arguments = ["--ticker=MSFT", f"--start={FIRST_DAY}", "--network=relative", f"--epochs={EPOCHS}"]
+    with tempfile.TemporaryDirectory() as room:
+        door = Laptop(room)
+        name = door.create(spec.case_study(spec.RANDOM, {"random_state": 0}, name="tour", max_trials=TRIALS, early_stopping=False, arguments=arguments))
+        door.wait(name)
+        best = {one["name"]: one["value"] for one in door.best(name)["parameterAssignments"]}
+    return train.Hyperparameters(window=int(best["window"]), learning_rate=float(best["learning-rate"]), units=int(best["units"]), epochs=EPOCHS)
+
+
 def _judge(trained: dict) -> pd.DataFrame:
     """A row a forecaster: its error on the test days, and its skill against persistence."""
     rows = {
@@ -79,16 +109,19 @@ def _draw(trained: dict, errors: pd.Series, figure: Path) -> None:
     from kubeflow_workshop.stock import model, plots
 
     plots.style()
-    test = trained["talk"].parts.test
-    days = {"price": test.targets, **{name: model.forecast(result.model, test) for name, result in trained.items()}}
+    tests = {name: result.parts.test for name, result in trained.items()}  # the same days, whatever the window
+    days = {"price": pd.Series(tests["talk"].targets, tests["talk"].dates)}
+    days |= {name: pd.Series(model.forecast(trained[name].model, test), test.dates) for name, test in tests.items()}
     drawn, (left, right) = plt.subplots(1, 2, figsize=(11, 3.8), width_ratios=[3, 2])
     plots.lines(
-        {name: pd.Series(values, test.dates) for name, values in days.items()},
+        days,
         title="The last month, forecast a day ahead",
         x="",
         y="Microsoft, dollars",
         ax=left,
     )
-    plots.bars(errors.to_dict(), title="Doing nothing is hard to beat", y="test MAE, dollars", ax=right)
-    drawn.savefig(figure)
+    plots.bars({name.replace(" = ", "\n= "): error for name, error in errors.items()}, title="Doing nothing is hard to beat", y="test MAE, dollars", ax=right)
+    partial = figure.with_name(".tour.partial.png")
+    drawn.savefig(partial)
+    partial.replace(figure)
     plt.close(drawn)

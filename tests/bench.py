@@ -1,22 +1,28 @@
 """The course's figures of speed and size, each a ratio or a sum measured in one run: `make bench`.
 
     python tests/bench.py           all of them, a few minutes
-    python tests/bench.py NAME …    some: training, windows, memory, notebooks
+    python tests/bench.py NAME …    some: training, windows, memory, notebooks, tuning, suggestions
 
 Nothing fails here: a slow machine prints other numbers beside the goal.
 """
 
+import copy
 import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from kubeflow_workshop.katib import spec, workers
+from kubeflow_workshop.katib.laptop import Laptop, substitute
+from kubeflow_workshop.katib.suggest import Suggestion
 from kubeflow_workshop.stock import model, prices, train
 from kubeflow_workshop.stock.windows import Split, split, windows
 
@@ -114,7 +120,65 @@ def notebooks() -> Iterator[Row]:
     yield f"{len(times)} notebooks", f"{sum(times.values()):.0f} s ({each})", "under 240 s"
 
 
-FIGURES = {"memory": memory, "windows": window, "training": training, "notebooks": notebooks}
+def trials_a_minute(starter: type, programs: list[list[str]], parallel: int) -> tuple[float, float, list[str]]:
+    """How many trials a minute a starter runs, its own start counted in and left out; and what each printed."""
+
+    def run(program: list[str]) -> str:
+        running = server.start(program)
+        printed = "".join(running.lines(patience=1))
+        assert running.wait() == 0, printed
+        return printed
+
+    begin = time.perf_counter()
+    server = starter({}, train.__name__)
+    run(["true"])  # answered when the server has imported what it imports
+    up = time.perf_counter()
+    with ThreadPoolExecutor(parallel) as pool:
+        printed = list(pool.map(run, programs))
+    end = time.perf_counter()
+    server.close()
+    return 60 * len(programs) / (end - begin), 60 * len(programs) / (end - up), printed
+
+
+def tuning() -> Iterator[Row]:
+    """The case study's trials: in fresh processes and as forks, one and two at a time; and trials that do nothing."""
+    case_study = spec.case_study()["spec"]
+    suggestion = Suggestion(case_study)
+    command = case_study["trialTemplate"]["trialSpec"]["spec"]["template"]["spec"]["containers"][0]["command"]
+    names = {parameter["name"]: parameter["reference"] for parameter in case_study["trialTemplate"]["trialParameters"]}
+    programs = []
+    for _ in range(case_study["maxTrialCount"]):
+        assignment = suggestion.ask()[1]
+        programs.append(substitute(command, {name: assignment[reference] for name, reference in names.items()}))
+    fresh, _, plain = trials_a_minute(workers.Fresh, programs, 1)
+    (one, one_up, printed), (two, two_up, again) = (trials_a_minute(workers.Server, programs, parallel) for parallel in (1, 2))
+    rows = {"forks / fresh processes": (one_up, fresh, one, fresh, "3"), "two at a time / one": (two_up, one_up, two, one, "1.5")}
+    for what, (up, rival_up, whole, rival, goal) in rows.items():
+        counted_in = f"with the server's start, on {len(programs)} trials: {whole / rival:.1f} ({whole:.0f} / {rival:.0f})"
+        yield f"trials a minute: {what}", f"{up / rival_up:.1f} ({up:.0f} / {rival_up:.0f}); {counted_in}", f"at least {goal}"
+    yield "what the trials printed", f"the same in all three: {plain == printed == again}", "the same"
+    with tempfile.TemporaryDirectory() as state:
+        nothing = copy.deepcopy(spec.case_study(parallel=1, early_stopping=False) | {"metadata": {"name": "nothing"}})
+        container = nothing["spec"]["trialTemplate"]["trialSpec"]["spec"]["template"]["spec"]["containers"][0]
+        container["command"] = ["echo", "Validation-MAE=1", *command[-3:]]
+        door = Laptop(state)
+        took = seconds(lambda: door.wait(door.create(nothing))) / nothing["spec"]["maxTrialCount"]
+    yield "overhead of a trial, without the training", f"{took:.2f} s", "under 0.3 s"
+
+
+def suggestions() -> Iterator[Row]:
+    """The thousandth suggestion of tpe, for the case study's three parameters."""
+    suggestion = Suggestion(spec.case_study("tpe", {"random_state": 0})["spec"])
+    took = []
+    for _ in range(1010):
+        begin = time.perf_counter()
+        number, assignment = suggestion.ask()
+        took.append(time.perf_counter() - begin)
+        suggestion.tell(number, float(assignment["learning-rate"]))
+    yield "tpe's suggestions 991 to 1,010, the median", f"{statistics.median(took[990:]) * 1e3:.0f} ms", "under 50 ms"
+
+
+FIGURES = {"memory": memory, "windows": window, "training": training, "notebooks": notebooks, "tuning": tuning, "suggestions": suggestions}
 
 
 def main() -> None:

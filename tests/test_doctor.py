@@ -72,7 +72,9 @@ def test_another_python_stops_both_tracks_and_the_report_says_what_to_type(versi
     assert "python" in finding.do.lower()
 
 
-def test_a_package_at_another_version_than_the_lock_is_named(monkeypatch):
+def test_a_package_at_another_version_than_the_lock_is_named(monkeypatch, tmp_path):
+    (tmp_path / "requirements.txt").write_text("numpy==2.4.6\npandas==2.3.3\n")
+    monkeypatch.setattr(doctor, "course_file", lambda path: tmp_path / path)
     at = doctor.importlib.metadata.version
     monkeypatch.setattr(doctor.importlib.metadata, "version", lambda name: "0.0.1" if name == "numpy" else at(name))
     finding = found("packages")

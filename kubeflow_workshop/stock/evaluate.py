@@ -125,10 +125,15 @@ def diebold_mariano(losses: np.ndarray, rival: np.ndarray) -> tuple[float, float
         losses, rival: one loss a day of each forecast; [days], at least 2.
 
     Returns:
-        The statistic (above 0: the rival is better) and its two-sided p; (0, 1) if the losses are the same every day.
+        The statistic (above 0: the rival is better) and its two-sided p; (0, 1) if the losses are the same every day, an infinite statistic and 0 if
+        they differ by the same each day, NaN for a single day.
     """
     if np.array_equal(losses, rival):
         return 0.0, 1.0
+    if len(losses) < 2:
+        return np.nan, np.nan
+    if np.ptp(losses - rival) == 0:
+        return float(np.copysign(np.inf, losses[0] - rival[0])), 0.0
     test = stats.ttest_rel(losses, rival)
     return float(test.statistic), float(test.pvalue)
 
@@ -147,7 +152,7 @@ def walk_forward(windows: Windows, forecaster: Callable[[Windows], Callable[[Win
         A row a year (index `year`), with the columns `days`, `mae`, `persistence_mae` (dollars) and `skill`.
 
     Raises:
-        CourseError: if no window lies before `first_year`, or none in it or after it.
+        CourseError: if no window lies before `first_year`, or no year from it on has 20 days.
     """
     years = windows.dates.year
     if not (years < first_year).any() or not (years >= first_year).any():
@@ -160,6 +165,8 @@ def walk_forward(windows: Windows, forecaster: Callable[[Windows], Callable[[Win
         judged = windows[begin:end]
         error, rival = mae(forecaster(windows[:begin])(judged), judged.targets), mae(persistence(judged), judged.targets)
         rows.append({"year": year, "days": len(judged), "mae": error, "persistence_mae": rival, "skill": 1 - error / rival if rival else np.nan})
+    if not rows:
+        raise CourseError(f"no year from {first_year} on has 20 days to judge; give an earlier year, or a longer range of days.")
     return pd.DataFrame(rows).set_index("year")
 
 
@@ -179,6 +186,7 @@ def _skill_interval(losses: np.ndarray, rival: np.ndarray, resamples: int, seed:
         return np.nan, np.nan
     from arch.bootstrap import StationaryBootstrap, optimal_block_length  # a second to import, and only scores need it
 
-    block = max(1.0, float(optimal_block_length(losses - rival)["stationary"].iloc[0])) if not np.array_equal(losses, rival) else 1.0
+    with np.errstate(divide="ignore", invalid="ignore"):  # where the losses do not vary, or on few days
+        block = max(1.0, float(optimal_block_length(losses - rival)["stationary"].iloc[0]))  # NaN becomes 1: days resampled one by one
     interval = StationaryBootstrap(block, losses, rival, seed=seed).conf_int(_skill, reps=resamples, method="percentile")
     return float(interval[0, 0]), float(interval[1, 0])

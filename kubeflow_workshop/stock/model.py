@@ -3,13 +3,15 @@
 Taught in notebook 04. Both take windows of dollars and give dollars, so whoever serves them has nothing to prepare.
 """
 
+import errno
 import hashlib
 import json
 import math
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 BATCH = 32
 EPOCHS_A_REPORT = 10
+LARGEST_SEED = 2**32 - 1
 UNROLLED_UP_TO = 10
 """Windows up to this many days become a graph without a loop: several times faster to train and to serve. Longer ones would take long to build."""
 
@@ -94,13 +97,15 @@ def build(network: str, window: int, units: int = 64, seed: int = 0) -> "keras.M
     Taught in notebook 04.
 
     Raises:
-        CourseError: if the network is unknown, or a number is not at least 1 (the seed: 0).
+        CourseError: if the network is unknown, or a number is not at least 1 (the seed: 0), or the seed takes more than 32 bits.
     """
     if network not in NETWORKS:
         raise CourseError(f"network {network!r} is unknown; use one of {', '.join(NETWORKS)}.")
     for name, value, least in (("window", window, 1), ("units", units, 1), ("seed", seed, 0)):
         if value < least:
             raise CourseError(f"{name} {value} is too small; give a whole number of at least {least}.")
+    if seed > LARGEST_SEED:
+        raise CourseError(f"seed {seed} is too large; give a whole number of at most {LARGEST_SEED}.")
     import keras
 
     keras.utils.set_random_seed(seed)
@@ -176,14 +181,23 @@ def forecast(model: "keras.Model", windows: Windows) -> np.ndarray:
 
 
 def free_directory(directory: Path) -> None:
-    """Raise CourseError unless a model version can be written to `directory`: it must be new, and its parent (made if need be) writable."""
-    if directory.exists():
+    """Raise CourseError unless a model version can be written to `directory`: it must be new, and the folder that it goes into writable.
+
+    Nothing is left behind: the folders on the way there are made by `save`.
+    """
+    if os.path.lexists(directory):
         raise CourseError(f"{directory} exists already, and a model version is never written over; give a new directory, such as the next number.")
+    there = next(folder for folder in directory.absolute().parents if os.path.lexists(folder))
+    with _writing(directory), tempfile.TemporaryDirectory(prefix=f".{directory.name}.", suffix=".partial", dir=there):
+        pass
+
+
+@contextmanager
+def _writing(directory: Path) -> Iterator[None]:
     try:
-        directory.parent.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=directory.parent).close()
+        yield
     except OSError as error:
-        raise CourseError(f"{directory} cannot be written ({error.strerror}); give a directory where you may write.") from None
+        raise CourseError(f"{directory} cannot be written ({error.strerror or error}); give a directory where you may write.") from None
 
 
 def save(model: "keras.Model", directory: Path, card: dict) -> Path:
@@ -202,29 +216,33 @@ def save(model: "keras.Model", directory: Path, card: dict) -> Path:
         `directory`.
 
     Raises:
-        CourseError: if the directory exists or cannot be written.
+        CourseError: if the directory exists or cannot be written; nothing of it is there then.
     """
     import keras
     import tensorflow as tf
 
     free_directory(directory)
-    partial = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", suffix=".partial", dir=directory.parent))
-    try:
-        archive = keras.export.ExportArchive()
-        archive.track(model)
-        archive.add_endpoint(
-            "serving_default",
-            lambda window: {"next_close": model(window, training=False)},
-            input_signature=[tf.TensorSpec([None, *model.input_shape[1:]], tf.float32, name="window")],
-        )
-        archive.write_out(partial, verbose=False)
-        model.save(partial / "model.keras")
-        card["files"] = {str(path.relative_to(partial).as_posix()): _sha256(path) for path in sorted(partial.rglob("*")) if path.is_file()}
-        (partial / "card.json").write_text(json.dumps(card, indent=2) + "\n")
-        partial.chmod(0o755)  # mkdtemp's is closed to others, and a server may be another user
-        os.rename(partial, directory)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    with _writing(directory):
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", suffix=".partial", dir=directory.parent))
+        try:
+            archive = keras.export.ExportArchive()
+            archive.track(model)
+            archive.add_endpoint(
+                "serving_default",
+                lambda window: {"next_close": model(window, training=False)},
+                input_signature=[tf.TensorSpec([None, *model.input_shape[1:]], tf.float32, name="window")],
+            )
+            archive.write_out(partial, verbose=False)
+            model.save(partial / "model.keras")
+            files = {path.relative_to(partial).as_posix(): _sha256(path) for path in sorted(partial.rglob("*")) if path.is_file()}
+            (partial / "card.json").write_text(json.dumps(card | {"files": files}, indent=2, allow_nan=False) + "\n")
+            partial.chmod(0o755)  # mkdtemp's is closed to others, and a server may be another user
+            os.rename(partial, directory)
+        except tf.errors.ResourceExhaustedError as error:  # TensorFlow's word for a full disk
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
     return directory
 
 
@@ -237,10 +255,12 @@ def load(directory: Path) -> "keras.Model":
         CourseError: if there is no model version in `directory`, or a file of it is not the one that its card names.
     """
     try:
-        card = json.loads((directory / "card.json").read_text())
-    except (OSError, ValueError):
-        raise CourseError(f"{directory} holds no model version (no card.json that can be read); train one with --output {directory}.") from None
-    for name, sha256 in card["files"].items():
+        files = dict(json.loads((directory / "card.json").read_text())["files"])
+    except (OSError, ValueError, TypeError, KeyError):
+        files = {}
+    if "model.keras" not in files:
+        raise CourseError(f"{directory} holds no model version (no card.json that names its files); train one into a new directory with --output.")
+    for name, sha256 in files.items():
         if not (directory / name).is_file() or _sha256(directory / name) != sha256:
             raise CourseError(f"{directory / name} is not the file that card.json names; the version is damaged: train it again into a new directory.")
     import keras

@@ -4,12 +4,14 @@ Colours are those of Okabe and Ito (Color Universal Design, 2008), which people 
 their dashes too, so a greyscale print can be read. Used in every notebook; shown in notebook 03.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator, NullLocator
 
 BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 GREY = "#666666"
@@ -52,6 +54,7 @@ def lines(
     y: str,
     at: object = None,
     log: bool = False,
+    steps: bool = False,
     reference: tuple[str, float] | None = None,
     ax: Axes | None = None,
 ) -> None:
@@ -63,6 +66,7 @@ def lines(
         x, y: the names of the axes, with units.
         at: places on the x axis [points] for values that bring none; 0, 1, 2 … without it.
         log: True draws the y axis with powers of ten.
+        steps: True holds each number until the next one, as for what is best so far.
         reference: name and height of a level line.
         ax: draw into these axes instead of a new figure.
     """
@@ -70,7 +74,7 @@ def lines(
     ends = []
     for (name, line), (colour, dashes) in zip(values.items(), _CYCLE, strict=False):
         places = line.index if isinstance(line, pd.Series) else range(len(line)) if at is None else at
-        ax.plot(places, np.asarray(line), color=colour, linestyle=dashes, linewidth=1.6)
+        ax.plot(places, np.asarray(line), color=colour, linestyle=dashes, linewidth=1.6, drawstyle="steps-post" if steps else "default")
         ends.append((name, colour, float(np.asarray(line, dtype=float)[-1])))
     if reference:
         ax.axhline(reference[1], color=GREY, linewidth=1.2)
@@ -174,3 +178,59 @@ def grid(values: object, *, rows: Sequence[str], columns: Sequence[str], title: 
     ax.set_yticks(range(len(rows)), list(rows))
     ax.grid(visible=False)
     ax.figure.colorbar(image, ax=ax, label=label)
+
+
+def parallel(rows: pd.DataFrame, *, objective: str, title: str, label: str, log: Collection[str] = (), largest: bool = False, ax: Axes | None = None) -> None:
+    """Parallel coordinates, as in Katib's UI: an upright axis a column, and each row a line that crosses every axis at its value.
+
+    Args:
+        rows: a column an axis, numbers or text; a row without an objective (NaN) is left out.
+        objective: the column that is the last axis, and the colour: the darker, the better. The best row is drawn thick.
+        title: what the figure says, as a sentence.
+        label: the name of the objective, with units.
+        log: columns whose axis has powers of ten.
+        largest: True if the largest objective is the best.
+        ax: draw into these axes instead of a new figure.
+    """
+    ax = _frame(title, "", "", ax)
+    rows = rows[rows[objective].notna()].sort_values(objective, ascending=largest)  # the best is drawn last, on top
+    names = [name for name in rows.columns if name != objective] + [objective]
+    ax.set(xlim=(0, len(names) - 1), ylim=(0, 1), yticks=[])
+    ax.set_xticks(range(len(names)), [*names[:-1], label])
+    ax.tick_params(axis="x", length=0, pad=10)
+    ax.set_title(title, pad=14)  # the highest ticks stand at the upper edge
+    ax.grid(visible=False)
+    ax.spines[:].set_visible(False)
+    heights = np.column_stack([_upright(ax, place, rows[name], name in log) for place, name in enumerate(names)])
+    colours = plt.get_cmap("cividis")(heights[:, -1] if not largest else 1 - heights[:, -1])
+    for row, colour in zip(heights[:-1], colours[:-1], strict=True):
+        ax.plot(range(len(names)), row, color=colour, linewidth=1.4)
+    ax.plot(range(len(names)), heights[-1], color=RED, linewidth=3)
+
+
+def _upright(ax: Axes, place: int, values: pd.Series, log: bool) -> np.ndarray:
+    """Draw one axis of parallel coordinates with its ticks; returns how high each value stands on it, 0 to 1."""
+    axis = ax.inset_axes([place, 0, 0.001, 1], transform=ax.transData)
+    axis.spines[["left"]].set_visible(True)
+    axis.set(xticks=[], facecolor="none")
+    axis.grid(visible=False)
+    if pd.api.types.is_numeric_dtype(values):
+        numbers = values.to_numpy(dtype=float)
+        if log:
+            axis.set_yscale("log")
+        few, whole = np.unique(numbers), bool((numbers == numbers.round()).all())
+        axis.yaxis.set_major_locator(
+            FixedLocator(few) if len(few) <= 5 else LogLocator(subs=(1, 3)) if log else MaxNLocator(6, steps=[1, 2, 5, 10], integer=whole)
+        )
+        axis.yaxis.set_minor_locator(NullLocator())
+        axis.yaxis.set_major_formatter("{x:g}")
+    else:
+        texts = sorted(set(values))
+        numbers = np.array([texts.index(value) for value in values], dtype=float)
+        axis.yaxis.set_major_locator(FixedLocator(range(len(texts))))
+        axis.yaxis.set_ticklabels(texts)
+    plt.setp(axis.get_yticklabels(), path_effects=[withStroke(linewidth=3, foreground="white")])  # lines cross them
+    low, high = numbers.min(), numbers.max()
+    axis.set_ylim((low, high) if low < high else (low * 0.9 or -1, high * 1.1 or 1))
+    to_share = axis.transData + axis.transAxes.inverted()
+    return to_share.transform(np.column_stack([np.zeros(len(numbers)), numbers]))[:, 1]

@@ -9,9 +9,13 @@ them with splits, but not dividends, taken out.
 """
 
 import hashlib
+import io
 import json
 import logging
 import re
+import reprlib
+import sys
+import tempfile
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -26,6 +30,8 @@ from kubeflow_workshop.files import course_file
 PRICES = ["open", "high", "low", "close", "adj_close"]
 COLUMNS = [*PRICES, "volume"]
 SOURCES = ("bundled", "yahoo")
+CHEAPEST, DEAREST = 1e-12, 1e12
+"""Dollars. Networks count in float32, and neither a price nor its square may leave that range."""
 LONGEST_GAP = timedelta(days=10)
 """Markets close for weekends and holidays, and once for a week (September 2001); a longer hole is missing data."""
 
@@ -86,15 +92,21 @@ def read_csv(path: str | Path, start: str | date | None = None, end: str | date 
     path = Path(path)
     first, last = _range(start, end)
     try:
-        raw = pd.read_csv(path, dtype=str, keep_default_na=False, skip_blank_lines=False, skipinitialspace=True)
+        text = path.read_text(encoding="utf-8-sig")  # pandas would fetch what looks like a URL, and unpack what is called .zip
+        raw = _table(text)
     except FileNotFoundError:
         raise CourseError(f"{path} does not exist; give the path of a CSV file.") from None
     except pd.errors.EmptyDataError:
         raise CourseError(f"{path} is empty; a CSV of prices begins with the line date,{','.join(COLUMNS)}.") from None
-    except (UnicodeDecodeError, pd.errors.ParserError) as error:
-        raise CourseError(f"{path} is not a CSV text file ({str(error).splitlines()[0]}); save it as CSV, UTF-8.") from None
+    except UnicodeDecodeError as error:
+        raise CourseError(f"{path} is no text file (byte {error.start} is not UTF-8); save it as CSV, UTF-8.") from None
+    except pd.errors.ParserError as error:
+        why = str(error).splitlines()[0].rpartition("C error: ")[2]
+        raise CourseError(f"{path} is no CSV table ({why}); give every row the fields that the header names, and close every quote.") from None
     except OSError as error:
         raise CourseError(f"{path} cannot be read: {error.strerror}; give the path of a CSV file that you may read.") from None
+    if "\0" in text:
+        raise CourseError(f"{path} is no text file (it holds a zero byte); save it as CSV, UTF-8.")
     return _between(_checked(raw, path), first, last, str(path))
 
 
@@ -138,10 +150,19 @@ def _between(prices: pd.DataFrame, first: date | None, last: date | None, where:
     return chosen
 
 
+def _table(text: str) -> pd.DataFrame:
+    """The fields of a CSV as text, its header in the first row: pandas would rename a column that stands there twice."""
+    return pd.read_csv(io.StringIO(text), header=None, dtype=str, keep_default_na=False, skip_blank_lines=False, skipinitialspace=True)
+
+
 def _checked(raw: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """Turn the text of a CSV into prices, or say in which row it is wrong."""
-    raw.columns = raw.columns.str.strip()
-    missing = [name for name in ("date", *COLUMNS) if name not in raw.columns]
+    """Turn the text of a CSV, its header in the first row, into prices, or say in which row it is wrong."""
+    raw = raw.apply(lambda column: column.str.strip())
+    header, raw = raw.iloc[0].tolist(), raw.iloc[1:].set_axis(raw.iloc[0].tolist(), axis="columns")
+    missing = [name for name in ("date", *COLUMNS) if name not in header]
+    twice = [name for name in ("date", *COLUMNS) if header.count(name) > 1]
+    if twice:
+        raise CourseError(f"{path}, row 1: column {', '.join(twice)} stands there more than once; keep one of each.")
     if missing:
         raise CourseError(f"{path} has no column {', '.join(missing)}; its first line must name date,{','.join(COLUMNS)}.")
     if raw.empty:
@@ -150,18 +171,21 @@ def _checked(raw: pd.DataFrame, path: Path) -> pd.DataFrame:
     def refuse(bad: pd.Series, why: Callable[[int], str], do: str) -> None:
         if bad.any():
             row = int(bad.to_numpy().argmax())
-            raise CourseError(f"{path}, row {row + 2} ({raw.date.iloc[row] or 'no date'}): {why(row)}; {do}")
+            day = "" if pd.isna(days.iloc[row]) else f" ({raw.date.iloc[row]})"
+            raise CourseError(f"{path}, row {row + 2}{day}: {why(row)}; {do}")
 
     days = pd.to_datetime(raw.date, format="%Y-%m-%d", errors="coerce")
-    refuse(days.isna(), lambda row: f"date is {raw.date.iloc[row]!r}", "write days as 2012-03-01, one a row, with no blank row between.")
-    numbers = {name: pd.to_numeric(raw[name].str.strip(), errors="coerce").astype("float64") for name in COLUMNS}
+    refuse(days.isna(), lambda row: f"date is {reprlib.repr(raw.date.iloc[row])}", "write days as 2012-03-01, one a row, with no blank row between.")
+    numbers = {name: pd.to_numeric(raw[name], errors="coerce").astype("float64") for name in COLUMNS}
     for name, column in numbers.items():
-        refuse(column.isna(), lambda row, name=name: f"{name} is {raw[name].iloc[row]!r}, which is no number", "mend the row, or drop it.")
-        finite = column.abs() != float("inf")
-        if name == "volume":
-            refuse((column < 0) | ~finite, lambda row: f"volume is {raw.volume.iloc[row]}, and a volume is zero or more", "mend the row, or drop it.")
-        else:
-            refuse((column <= 0) | ~finite, lambda row, name=name: f"{name} is {raw[name].iloc[row]}; prices must be above zero", "mend the row, or drop it.")
+        refuse(column.isna(), lambda row, name=name: f"{name} is {reprlib.repr(raw[name].iloc[row])}, which is no number", "mend the row, or drop it.")
+        lowest, highest = (0, sys.float_info.max) if name == "volume" else (CHEAPEST, DEAREST)
+        must = "a volume is zero or more" if name == "volume" else f"prices must be above zero, and at most {DEAREST:g} dollars"
+        refuse(
+            ~column.between(lowest, highest),
+            lambda row, name=name, must=must: f"{name} is {numbers[name].iloc[row]:g}; {must}",
+            "mend the row, or drop it.",
+        )
     before = days.shift()
     refuse(days == before, lambda row: "the day of the row before stands here again", "keep one row a day.")
     refuse(days < before, lambda row: f"this day is earlier than {raw.date.iloc[row - 1]} in the row before", "sort the rows, oldest first.")
@@ -181,17 +205,28 @@ def _yahoo(ticker: str, first: date | None, last: date | None) -> pd.DataFrame:
     kept = user_cache_path("kubeflow-workshop") / "yahoo" / f"{ticker}_{first or 'first'}_{last}.csv"
     if not kept.is_file():
         try:
-            prices = _download(ticker, first, last)
+            text = _download(ticker, first, last).to_csv()
+            prices = _checked(_table(text), Path(kept.name))  # a bad answer must not be kept
         except Exception as error:  # yfinance raises whatever its parts raise
+            why = f"{type(error).__name__}: {error}".splitlines()[0]
             raise CourseError(
-                f"Yahoo! Finance gave no prices of {ticker} ({type(error).__name__}: {str(error).splitlines()[0]}); check the ticker and the network, "
+                f"Yahoo! Finance gave no prices of {ticker} ({why}); check the ticker and the network, "
                 f"or use the prices that come with the course: --source bundled ({', '.join(cards())})."
             ) from error
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        partial = kept.with_suffix(".partial")
-        prices.to_csv(partial)
-        partial.replace(kept)
+        _keep(text, kept)
+        return prices
     return read_csv(kept)
+
+
+def _keep(text: str, kept: Path) -> None:
+    """Write a file of the cache, whole or not at all, also where several processes write it at once."""
+    try:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=kept.parent, delete=False) as partial:
+            partial.write(text)
+        Path(partial.name).replace(kept)
+    except OSError as error:
+        log.warning("the prices are not kept for the next time: %s", error)
 
 
 def _may_pass(error: BaseException) -> bool:
@@ -202,7 +237,7 @@ def _may_pass(error: BaseException) -> bool:
     retry=tenacity.retry_if_exception(_may_pass),
     wait=tenacity.wait_exponential(),
     stop=tenacity.stop_after_attempt(4),
-    before_sleep=tenacity.before_sleep_log(log, logging.WARNING),
+    before_sleep=tenacity.before_sleep_log(log, logging.INFO),
     reraise=True,
 )
 def _download(ticker: str, first: date | None, last: date) -> pd.DataFrame:

@@ -8,6 +8,7 @@ Each metric is one line `name=value`, as Katib's StdOut collector reads them.
 """
 
 import argparse
+import math
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -89,7 +90,7 @@ def train(frame: pd.DataFrame, chosen: Hyperparameters | None = None, report: Ca
 def card(trained: Trained, frame: pd.DataFrame, series: str, directory: Path) -> dict:
     """What a model version says of itself; the files' hashes are added when it is written.
 
-    Taught in notebook 04.
+    Taught in notebook 04. A score that is no finite number (on few test days, say) is None: JSON has no other word for it.
 
     Args:
         trained: what `train` returned.
@@ -97,6 +98,7 @@ def card(trained: Trained, frame: pd.DataFrame, series: str, directory: Path) ->
         series: where they came from, in a few words, such as `MSFT (bundled)`.
         directory: `MODELS/NAME/N`, where the version will be; a directory whose name is no number is a NAME of its own, at version 1.
     """
+    directory = directory.absolute()
     numbered = directory.name.isdecimal()
     return {
         "name": directory.parent.name if numbered else directory.name,
@@ -112,12 +114,16 @@ def card(trained: Trained, frame: pd.DataFrame, series: str, directory: Path) ->
             "sha256": prices.fingerprint(frame),
         },
         "scores": {
-            "training_mae": trained.progress[-1].training_mae,
-            "validation_mae": trained.progress[-1].validation_mae,
-            "test": asdict(trained.scores),
+            "training_mae": _finite(trained.progress[-1].training_mae),
+            "validation_mae": _finite(trained.progress[-1].validation_mae),
+            "test": {name: _finite(value) for name, value in asdict(trained.scores).items()},
         },
         "libraries": {name: version(name) for name in ("kubeflow-workshop", "keras", "numpy", "pandas")} | {"tensorflow": _tensorflow_version()},
     }
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -144,7 +150,7 @@ def run(arguments: argparse.Namespace) -> None:
     Raises:
         CourseError: if an argument cannot be; nothing is written then.
     """
-    if arguments.csv:
+    if arguments.csv is not None:
         frame, series = prices.read_csv(arguments.csv, arguments.start, arguments.end), Path(arguments.csv).name
     else:
         frame = prices.load(arguments.ticker, arguments.start, arguments.end, arguments.source)

@@ -7,7 +7,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from kubeflow_workshop import REPOSITORY
+from tutorials import colab
 
 TUTORIALS = Path(__file__).parents[2] / "tutorials"
 BANNED = re.compile(r"\b(simply|just|obviously|as we can see)\b", re.IGNORECASE)
@@ -28,14 +28,20 @@ def test_opens_with_title_badges_and_what_you_will_do_learn_and_need(document, p
     first = document.cells[0].source
     title, badges, do, learn, need, rule = [" ".join(part.split()) for part in first.split("\n\n")]
     assert re.fullmatch(r"# [A-Z][^.:]+", title)
-    repository = REPOSITORY.removeprefix("https://github.com/")
-    assert f"(https://colab.research.google.com/github/{repository}/blob/main/tutorials/{path.name})" in badges
-    assert f"(https://mybinder.org/v2/gh/{repository}/main?urlpath=lab/tree/tutorials/{path.name})" in badges
+    on_colab = document.metadata["workshop"]["extras"] == ["core"]
+    assert badges == colab.badges(path.name, on_colab)  # make notebooks writes them
+    assert on_colab or re.search(r"Not on Colab, because ", need), "say why under What you'll need"
     assert do.startswith("You'll ")
     assert learn.startswith("**What you'll learn** · ")
     assert 3 <= learn.count(" · ") <= 7
     assert need.startswith("**What you'll need** · ")
     assert rule == "---"
+
+
+def test_a_notebook_of_the_core_installs_the_course_on_colab_and_no_other_does(document):
+    on_colab = document.metadata["workshop"]["extras"] == ["core"]
+    assert [cell.source for cell in document.cells[1:3]] == [colab.PROSE, colab.CODE] or not on_colab
+    assert sum("google.colab" in cell.source for cell in document.cells) == on_colab
 
 
 def test_closes_with_check_yourself_in_practice_and_further_reading(prose):

@@ -1,0 +1,121 @@
+"""See an Experiment while it runs, and as a table of numbers afterwards.
+
+Taught in notebook 05. The table is the same in a terminal and in a notebook, on a laptop and on a cluster: it reads Experiment and Trial objects.
+"""
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import pandas as pd
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from kubeflow_workshop.katib.metrics import objective_value
+from kubeflow_workshop.katib.spec import as_number
+from kubeflow_workshop.katib.status import state
+
+if TYPE_CHECKING:
+    from kubeflow_workshop.katib.cluster import Cluster
+    from kubeflow_workshop.katib.laptop import Laptop
+
+ROWS = 15
+"""Trials that the table shows: the best and the latest."""
+
+
+def frame(experiment: Mapping, trials: Sequence[Mapping]) -> pd.DataFrame:
+    """The trials as numbers, for plots and for asking questions.
+
+    Taught in notebook 05.
+
+    Args:
+        experiment: the Experiment.
+        trials: its Trial objects, oldest first.
+
+    Returns:
+        A row a trial (index `trial`, its name): a column a parameter (float64 if all its values are numbers, else text), a column with the objective's name
+        (float64, NaN without a value), and `state`.
+    """
+    content = experiment["spec"]
+    names = [parameter["name"] for parameter in content["parameters"]]
+    rows = []
+    for trial in trials:
+        value = objective_value(trial["status"].get("observation", {}).get("metrics"), content["objective"])
+        assigned = {one["name"]: one["value"] for one in trial["spec"]["parameterAssignments"]}
+        rows.append([trial["metadata"]["name"], *(assigned.get(name) for name in names), float("nan") if value is None else value, state(trial)])
+    made = pd.DataFrame(rows, columns=["trial", *names, content["objective"]["objectiveMetricName"], "state"]).set_index("trial")
+    for name in names:
+        if len(made) and all(as_number(value) is not None for value in made[name]):
+            made[name] = made[name].astype("float64")
+    return made
+
+
+def table(experiment: Mapping, trials: Sequence[Mapping]) -> Table:
+    """The trials as a table for people: the best, marked, and the latest.
+
+    Taught in notebook 05.
+
+    Args:
+        experiment: the Experiment.
+        trials: its Trial objects, oldest first.
+    """
+    content, status = experiment["spec"], experiment.get("status", {})
+    names, metric = [parameter["name"] for parameter in content["parameters"]], content["objective"]["objectiveMetricName"]
+    best = status.get("currentOptimalTrial", {}).get("bestTrialName")
+    most = content.get("maxTrialCount")
+    title = f"{experiment['metadata']['name']}: {state(experiment) or 'Created'}, {len(trials)}{f' of {most}' if most else ''} trials"
+    made = Table(title=title, title_justify="left")
+    made.add_column("trial")
+    made.add_column("state")
+    for name in (*names, metric):
+        made.add_column(name, justify="right")
+    numbered = list(enumerate(trials, 1))
+    shown = [one for one in numbered if one[1]["metadata"]["name"] == best or one[0] > len(trials) - ROWS]
+    for number, trial in shown:
+        is_best = trial["metadata"]["name"] == best
+        assigned = {one["name"]: one["value"] for one in trial["spec"]["parameterAssignments"]}
+        value = objective_value(trial.get("status", {}).get("observation", {}).get("metrics"), content["objective"])
+        cells = [_short(assigned.get(name, "")) for name in names] + ["" if value is None else f"{value:.4g}"]
+        made.add_row(f"{number}{' best' if is_best else ''}", state(trial), *cells, style="bold" if is_best else None)
+    return made
+
+
+def _short(value: str) -> str:
+    number = as_number(value)
+    return value if number is None else f"{number:.4g}"
+
+
+def follow(door: "Laptop | Cluster", name: str) -> dict:
+    """Wait for an Experiment with its table on the screen; returns the Experiment with its status.
+
+    Taught in notebook 05. In a notebook and in a terminal the table changes as the trials do; where the output is a file, each trial that ends is a line.
+    """
+    console = Console(stderr=True)
+    if "IPython" in sys.modules and Console().is_jupyter:
+        from IPython.display import display
+
+        shown = display(table(door.get(name), door.trials(name)), display_id=True)
+        return door.wait(name, lambda experiment, trials: shown.update(table(experiment, trials)))
+    if console.is_terminal:
+        with Live(table(door.get(name), door.trials(name)), console=console) as live:
+            return door.wait(name, lambda experiment, trials: live.update(table(experiment, trials)))
+    return door.wait(name, _lines(console.file.write))
+
+
+def _lines(write: Callable[[str], object]) -> Callable[[dict, list[dict]], None]:
+    """Writes a line for each trial that has ended since the last call."""
+    told: set[str] = set()
+
+    def watch(experiment: dict, trials: list[dict]) -> None:
+        for trial in trials:
+            name, kind = trial["metadata"]["name"], state(trial)
+            if name in told or kind in ("", "Created", "Running"):
+                continue
+            told.add(name)
+            value = objective_value(trial["status"].get("observation", {}).get("metrics"), experiment["spec"]["objective"])
+            metric = experiment["spec"]["objective"]["objectiveMetricName"]
+            assigned = " ".join(f"{one['name']}={_short(one['value'])}" for one in trial["spec"]["parameterAssignments"])
+            write(f"{name}: {kind}, {assigned}{'' if value is None else f' → {metric}={value:.4g}'}\n")
+
+    return watch

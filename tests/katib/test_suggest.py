@@ -1,0 +1,188 @@
+"""Each algorithm finds a known optimum within a stated budget, covers its space, and gives values that a trial can read."""
+
+import math
+import statistics
+
+import pytest
+
+from kubeflow_workshop.katib.suggest import ALGORITHMS, Suggestion
+from tests.katib.experiments import choice, experiment, number
+
+EVERY_TYPE = [
+    number("double", "x", min="-2", max="2"),
+    number("int", "n", min="1", max="9"),
+    choice("discrete", "0.5", "1", "2", name="d"),
+    choice("categorical", "bad", "good", name="c"),
+]
+
+
+def suggestion(parameters, algorithm="random", direction="minimize", **settings) -> Suggestion:
+    return Suggestion(experiment(parameters=parameters, algorithm=algorithm, objective={"type": direction}, settings=settings, maxTrialCount=10_000)["spec"])
+
+
+def draws(parameters, count, algorithm="random", **settings) -> list[dict[str, str]]:
+    suggest = suggestion(parameters, algorithm, random_state=1, **settings)
+    made = []
+    for _ in range(count):
+        number_, assignment = suggest.ask()
+        suggest.tell(number_, 1.0)
+        made.append(assignment)
+    return made
+
+
+def cost(assignment: dict[str, str]) -> float:
+    """0 at x = 0.7, n = 4, d = 1, c = good."""
+    return (float(assignment["x"]) - 0.7) ** 2 + (int(assignment["n"]) - 4) ** 2 / 9 + abs(float(assignment["d"]) - 1) + (assignment["c"] == "bad")
+
+
+@pytest.mark.parametrize(("algorithm", "budget", "within"), [("random", 400, 0.3), ("tpe", 100, 0.1), ("multivariate-tpe", 100, 0.1)])
+@pytest.mark.parametrize("direction", ["minimize", "maximize"])
+def test_finds_the_optimum_over_all_types_of_parameters(algorithm, budget, within, direction):
+    sign = 1 if direction == "minimize" else -1
+    suggest = suggestion(EVERY_TYPE, algorithm, direction, random_state=0)
+    best = math.inf
+    for _ in range(budget):
+        place, assignment = suggest.ask()
+        best = min(best, cost(assignment))
+        suggest.tell(place, sign * cost(assignment))
+    assert best < within
+
+
+@pytest.mark.parametrize("algorithm", ["tpe", "multivariate-tpe"])
+def test_learns_from_what_it_is_told_and_in_the_right_direction(algorithm):
+    """The last 30 of 60 draws lie nearer the optimum than those of a search that learns nothing."""
+    for direction, sign in (("minimize", 1), ("maximize", -1)):
+        suggest = suggestion([number(min="0", max="1")], algorithm, direction, random_state=2)
+        drawn = []
+        for _ in range(60):
+            place, assignment = suggest.ask()
+            drawn.append(float(assignment["x"]))
+            suggest.tell(place, sign * (drawn[-1] - 0.9) ** 2)
+        assert statistics.mean(abs(x - 0.9) for x in drawn[30:]) < 0.15  # 0.41 for uniform draws
+
+
+def test_a_grid_gives_each_point_once_and_then_none():
+    parameters = [number(min="0", max="1", step="0.5"), number("int", "n", min="1", max="2"), choice("categorical", "a", "b", name="c")]
+    suggest = suggestion(parameters, "grid", random_state=0)
+    seen = []
+    while asked := suggest.ask():
+        seen.append(tuple(asked[1].values()))
+        suggest.tell(asked[0], None)
+    assert sorted(seen) == [(x, n, c) for x in ("0", "0.5", "1") for n in ("1", "2") for c in ("a", "b")]
+    assert seen != sorted(seen)  # shuffled: a search that ends early has looked everywhere
+    assert suggest.ask() is None
+
+
+def test_a_huge_grid_starts_at_once():
+    suggest = suggestion([number("int", "n", min="0", max="1000000000000"), number(min="0", max="1", step="0.001")], "grid")
+    assignments = [suggest.ask()[1] for _ in range(100)]
+    assert len({tuple(one.values()) for one in assignments}) == 100
+    assert all(0 <= int(one["n"]) <= 10**12 and 0 <= float(one["x"]) <= 1 for one in assignments)
+
+
+@pytest.mark.parametrize("algorithm", ["random", "tpe", "multivariate-tpe"])
+def test_the_draws_cover_the_space(algorithm):
+    """Told the same cost for each, a search has no reason to prefer a place."""
+    made = draws(EVERY_TYPE, 100, algorithm)
+    assert {one["n"] for one in made} == {str(n) for n in range(1, 10)}
+    assert {one["d"] for one in made} == {"0.5", "1", "2"}
+    assert {one["c"] for one in made} == {"bad", "good"}
+    quarters = {math.floor(float(one["x"])) for one in made}
+    assert quarters >= {-2, -1, 0, 1}
+
+
+def test_a_logarithmic_scale_gives_each_decade_its_share():
+    drawn = [float(one["x"]) for one in draws([number(min="0.0001", max="1", distribution="logUniform")], 800)]
+    decades = [sum(low <= x < low * 10 for x in drawn) / 800 for low in (1e-4, 1e-3, 1e-2, 1e-1)]
+    assert all(0.2 < share < 0.3 for share in decades), decades
+    uniform = [float(one["x"]) for one in draws([number(min="0.0001", max="1")], 800)]
+    assert sum(x > 0.1 for x in uniform) / 800 > 0.85
+
+
+def test_whole_numbers_on_a_logarithmic_scale_stay_whole():
+    drawn = [int(one["n"]) for one in draws([number("int", "n", min="1", max="1000", distribution="logUniform")], 300)]
+    assert min(drawn) >= 1
+    assert max(drawn) <= 1000
+    assert 0.4 < sum(n <= 31 for n in drawn) / 300 < 0.6
+
+
+@pytest.mark.parametrize("kind", ["double", "int"])
+def test_steps_on_a_logarithmic_scale_are_kept(kind):
+    drawn = [float(one["x"]) for one in draws([number(kind, min="5", max="103", step="5", distribution="logUniform")], 300)]
+    assert set(drawn) <= {5.0 * k for k in range(1, 21)}
+    assert {5, 100} <= set(drawn)
+    assert 0.35 < sum(x <= 22.5 for x in drawn) / 300 < 0.65
+
+
+def test_steps_begin_at_min_and_do_not_pass_max():
+    assert {one["x"] for one in draws([number(min="0.05", max="0.42", step="0.1")], 100)} == {"0.05", "0.15", "0.25", "0.35"}
+    assert {one["n"] for one in draws([number("int", "n", min="1", max="8", step="3")], 60)} == {"1", "4", "7"}
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("distribution", ["uniform", "logUniform"])
+def test_a_parameter_of_one_value_is_that_value(algorithm, distribution):
+    parameters = [number("int", "n", min="3", max="3", distribution=distribution), number(min="0.5", max="0.5", step="0.1", distribution=distribution)]
+    if algorithm != "grid":
+        parameters.append(number(name="y", min="0.25", max="0.25", distribution=distribution))
+    _, assignment = suggestion(parameters, algorithm).ask()
+    assert {name: float(text) for name, text in assignment.items()} == {"n": 3, "x": 0.5} | ({} if algorithm == "grid" else {"y": 0.25})
+    assert assignment["n"] == "3"
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_values_are_texts_that_a_program_reads(algorithm):
+    parameters = [
+        number("int", "n", min="1000000000000", max="1000000000003"),
+        number(min="0.00001", max="0.00004", step="0.00001"),
+        choice("discrete", "1e-3", "2", name="d"),
+        choice("categorical", "a b", "1", name="c"),
+    ]
+    for assignment in draws(parameters, 20, algorithm):
+        assert 10**12 <= int(assignment["n"]) <= 10**12 + 3
+        assert 1e-5 <= float(assignment["x"]) <= 4.0001e-5
+        assert assignment["d"] in ("1e-3", "2")
+        assert assignment["c"] in ("a b", "1")
+
+
+@pytest.mark.parametrize("algorithm", ["random", "tpe", "multivariate-tpe"])
+def test_the_same_random_state_gives_the_same_search_and_none_another(algorithm):
+    assert draws(EVERY_TYPE, 15, algorithm) == draws(EVERY_TYPE, 15, algorithm)
+    first, second = [suggestion(EVERY_TYPE, algorithm).ask()[1] for _ in range(2)]
+    assert first != second
+
+
+def test_the_grid_keeps_its_order_with_a_random_state():
+    parameters = [number("int", "n", min="1", max="50")]
+    assert draws(parameters, 50, "grid") == draws(parameters, 50, "grid")
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_trials_that_failed_or_still_run_are_survived(algorithm):
+    """Three are out at a time, as parallel trials are, and every third has no value."""
+    suggest = suggestion([number("int", "n", min="0", max="99")], algorithm, random_state=0)
+    waiting, told = [], []
+    for turn in range(60):
+        waiting.append(suggest.ask())
+        if len(waiting) == 3:
+            place, assignment = waiting.pop(turn % 2)
+            suggest.tell(place, None if turn % 3 == 0 else abs(int(assignment["n"]) - 42))
+            told.append(place)
+    assert len(set(told)) == len(told) == 58
+
+
+@pytest.mark.parametrize(("algorithm", "settings"), [
+    ("tpe", {"n_EI_candidates": 50, "gamma": 0.25, "prior_weight": 2}),
+    ("multivariate-tpe", {"n_startup_trials": 2, "n_ei_candidates": 50}),
+])  # fmt: skip
+def test_settings_reach_the_engine(algorithm, settings):
+    changed, plain = ([one["x"] for one in learnt(algorithm, setting)] for setting in (settings, {}))
+    assert changed != plain
+
+
+def learnt(algorithm, settings):
+    suggest = suggestion(EVERY_TYPE, algorithm, random_state=0, **settings)
+    for _ in range(30):
+        place, assignment = suggest.ask()
+        suggest.tell(place, cost(assignment))
+        yield assignment

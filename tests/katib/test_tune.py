@@ -1,0 +1,179 @@
+"""`workshop tune`: what a user types, and what comes back on each stream."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+import yaml
+
+from kubeflow_workshop import cli
+from kubeflow_workshop.katib import spec
+from kubeflow_workshop.katib.laptop import Laptop
+from tests.katib.experiments import DOUBLE, choice, experiment, number
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="the programs are shell scripts")
+
+EXAMPLES = Path(__file__).parent / "examples"
+GRID = {"algorithm": "grid", "parameters": [choice("discrete", "1", "2", "3")]}
+
+
+@pytest.fixture(autouse=True)
+def _on_the_laptop(monkeypatch):
+    monkeypatch.delenv("WORKSHOP_TARGET", raising=False)
+
+
+@pytest.fixture
+def tune(tmp_path, capfd):
+    """`tune(document or text, arguments…)`: the exit code, stdout and stderr."""
+
+    def do(what: object, *arguments: str) -> tuple[int, str, str]:
+        path = what if isinstance(what, Path) else tmp_path / "experiment.yaml"
+        if isinstance(what, dict):
+            what = spec.as_text(what)
+        if not isinstance(what, Path):
+            path.write_bytes(what if isinstance(what, bytes) else what.encode())
+        code = cli.main(["tune", str(path), "--state", str(tmp_path / "state"), *arguments])
+        return code, *capfd.readouterr()
+
+    return do
+
+
+def test_without_output_all_goes_to_stderr(tune):
+    code, out, err = tune(experiment("sh", "-c", "echo loss=${trialParameters.x}", **GRID))
+    assert (code, out) == (0, "")
+    assert "On this laptop: The image none is not pulled" in err
+    assert "Experiment has succeeded because max trial count has reached." in err
+    assert "with x=1\n" in err
+    assert err.count(": Succeeded, x=") == 3
+
+
+@pytest.mark.parametrize(("form", "parse"), [("yaml", yaml.safe_load), ("json", json.loads)])
+def test_the_output_is_the_experiment_and_nothing_else(tune, tmp_path, form, parse):
+    (tmp_path / "noisy.py").write_text("import chatty\nprint('loss=1')\n")
+    (tmp_path / "chatty.py").write_text("print('noise at import')\n")
+    document = experiment("python", "-m", "noisy", "${trialParameters.x}", maxTrialCount=1, container={"workingDir": str(tmp_path)})
+    code, out, _ = tune(document, "-o", form)
+    assert code == 0
+    assert parse(out) == Laptop(tmp_path / "state").get("try")
+    assert parse(out)["spec"] == document["spec"]
+
+
+def test_a_failed_experiment_is_exit_code_1_with_the_last_words_of_its_trials(tune):
+    code, _, err = tune(experiment("sh", "-c", "echo out of luck; exit 3; ${trialParameters.x}", maxFailedTrialCount=1))
+    assert code == 1
+    assert "Trial has failed: exit code 3; the end of its log:\n  out of luck" in err
+    assert "Experiment has failed because max failed count has reached." in err
+
+
+def test_replace_deletes_the_experiment_of_that_name_but_not_for_one_that_is_refused(tune, tmp_path):
+    document = experiment("sh", "-c", "echo loss=${trialParameters.x}", **GRID)
+    assert tune(document)[0] == 0
+    first = Laptop(tmp_path / "state").get("try")["metadata"]["uid"]
+    code, _, err = tune(document)
+    assert code == 2
+    assert "is kept in" in err
+    assert tune(experiment("no-such-program"), "--replace")[0] == 2
+    assert Laptop(tmp_path / "state").get("try")["metadata"]["uid"] == first
+    assert tune(document, "--replace")[0] == 0
+    assert Laptop(tmp_path / "state").get("try")["metadata"]["uid"] != first
+    assert tune(experiment("sh", "-c", "echo loss=${trialParameters.x}", name="new", **GRID), "--replace")[0] == 0
+
+
+TEMPLATE = ("spec", "trialTemplate", "trialSpec")
+POD = (*TEMPLATE, "spec", "template", "spec")
+
+
+def put(*place: object) -> dict:
+    """The Experiment with one thing in it changed: the way to it, and last what to put there."""
+    *way, last, value = place
+    holder = document = experiment()
+    for step in way:
+        holder = holder[step]
+    holder[last] = value
+    return document
+
+
+@pytest.mark.parametrize(("what", "says"), [
+    (put("spec", "algorithm", {"algorithmName": "anneal"}), "spec.algorithm.algorithmName: 'anneal' is no algorithm of Katib's"),
+    (put("spec", "algorithm", {"algorithmName": "hyperband"}), "spec.algorithm.algorithmName: hyperband does not run on the laptop yet"),
+    (experiment(settings={"seed": 1}), "spec.algorithm.algorithmSettings[0].name: random has no setting 'seed'"),
+    (experiment(parameters=[number(min="2", max="1")]), "spec.parameters[0].feasibleSpace: min 2 is above max 1"),
+    (experiment(parameters=[choice("categorical")]), "spec.parameters[0].feasibleSpace.list: is empty"),
+    (put("spec", "parameters", [DOUBLE, DOUBLE | {"name": "y"}]), "spec.trialTemplate.trialParameters: none refers to the parameter y"),
+    (put("spec", "parameters", [DOUBLE | {"name": "y"}]), "spec.trialTemplate.trialParameters[0].reference: 'x' is no parameter"),
+    (put("spec", "parallelTrialCount", 0), "spec.parallelTrialCount: is 0"),
+    (put("spec", "parallelTrialCount", 9), "spec.parallelTrialCount: 9 is more than maxTrialCount, 3"),
+    (put("spec", "maxTrialCuont", 3), "spec.maxTrialCuont: there is no such field; did you mean maxTrialCount?"),
+    (put("spec", "maxTrialCount", "3"), "spec.maxTrialCount: is '3', and must be a whole number"),
+    (experiment("no-such-program"), "containers[0].command: no-such-program does not exist here"),
+    (put(*TEMPLATE, {"apiVersion": "trainer.kubeflow.org/v1alpha1", "kind": "TrainJob", "spec": "${trialParameters.x}"}), "is a TrainJob"),
+    (put(*TEMPLATE, {"apiVersion": "kubeflow.org/v1", "kind": "PyTorchJob", "spec": "${trialParameters.x}"}), "is a PyTorchJob"),
+    (put(*POD, "volumes", [{"name": "v", "emptyDir": {}}]), "template.spec.volumes: is not carried out on the laptop"),
+    (put(*POD, "containers", 0, "env", [{"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "f"}}}]), "env[0].valueFrom: is read from a cluster"),
+    (put(*POD, "containers", 0, "envFrom", [{"configMapRef": {"name": "c"}}]), "containers[0].envFrom: is not carried out"),
+    (put(*POD, "containers", 0, "readinessProbe", {"exec": {"command": ["true"]}}), "containers[0].readinessProbe: is not carried out"),
+    ("", "holds 0 documents"),
+    ("a: 1\n---\nb: 2\n", "holds 2 documents"),
+    ("a: 1\na: 2\n", "line 2 is no YAML ('a' stands twice in one mapping)"),
+    ("a:\n\tb: 1\n", "line 2 is no YAML"),
+    (b"\x89PNG\r\n\x1a\n\x00\x00", "is no YAML"),
+    (b"PK\x03\x04\x00", "is no YAML"),
+    ("apiVersion: apps/v1\nkind: Deployment\n", "apiVersion: is 'apps/v1', and must be kubeflow.org/v1beta1"),
+    (EXAMPLES, "cannot be read (Is a directory)"),
+    (EXAMPLES / "none.yaml", "cannot be read (No such file or directory)"),
+])  # fmt: skip
+def test_bad_input_is_one_line_on_stderr_and_nothing_starts(tune, tmp_path, what, says):
+    code, out, err = tune(what)
+    assert (code, out) == (2, "")
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert says in err
+    assert not (tmp_path / "state").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--command", "nothing"], ["--command", "=x"], ["--command", "sh='open"], ["--command", "none=true"], ["-o", "toml"], ["--sate", "x"]]
+)
+def test_bad_arguments_are_one_line_too(tune, tmp_path, arguments):
+    code, _, err = tune(experiment(), *arguments)
+    assert code == 2
+    assert err.count("\n") == 1
+    assert not (tmp_path / "state").exists()
+
+
+def test_an_experiment_of_the_documentation_runs_with_its_program_mapped(tune, tmp_path):
+    """As a new user would: nothing is changed but the program that is not here."""
+    where = "/opt/digits/train.py"
+    assert "does not exist here; say what to run in its place: --command '/opt/digits/train.py=PROGRAM'" in tune(EXAMPLES / "random.yaml")[2]
+    assert tune(EXAMPLES / "random.yaml", "--command", f"{where}={EXAMPLES / 'train.py'}")[0] == 0
+    kept = Laptop(tmp_path / "state")
+    status = kept.get("digits-random")["status"]
+    assert (status["trialsSucceeded"], status["trials"]) == (6, 6)
+    trials = kept.trials("digits-random")
+    lowest = min(trials, key=lambda trial: float(trial["spec"]["parameterAssignments"][0]["value"]))  # the stand-in likes small rates
+    assert status["currentOptimalTrial"]["bestTrialName"] == lowest["metadata"]["name"]
+    assert all(kept.logs(trial["metadata"]["name"]).startswith(f"{trial['metadata']['name']} epoch 1: ") for trial in trials)
+
+
+def test_an_experiment_with_medianstop_runs_and_stops(tune, tmp_path):
+    assert tune(EXAMPLES / "median-stop.yaml", "--command", f"python3 /opt/digits/train.py=python {EXAMPLES / 'train.py'}")[0] == 0
+    status = Laptop(tmp_path / "state").get("digits-median-stop")["status"]
+    assert status["trials"] == 8
+    assert status["trialsSucceeded"] + status.get("trialsEarlyStopped", 0) == 8
+    assert status["currentOptimalTrial"]["parameterAssignments"] == [{"name": "lr", "value": "0.1"}]
+    train = next(metric for metric in status["currentOptimalTrial"]["observation"]["metrics"] if metric["name"] == "Train-accuracy")
+    assert train["latest"] == train["max"] == "0.8250"
+
+
+def test_an_experiment_with_a_json_file_runs(tune, tmp_path):
+    assert tune(EXAMPLES / "file-json.yaml", "--command", f"/opt/digits/train.py={EXAMPLES / 'train.py'}")[0] == 0
+    kept = Laptop(tmp_path / "state")
+    assert kept.get("digits-file-json")["status"]["trialsSucceeded"] == 5
+    for trial in kept.trials("digits-file-json"):
+        assigned = {one["name"]: float(one["value"]) for one in trial["spec"]["parameterAssignments"]}
+        accuracy, loss = trial["status"]["observation"]["metrics"]
+        assert float(accuracy["latest"]) == pytest.approx(0.9 - assigned["lr"] - 0.1 / 3, abs=1e-4)
+        assert float(loss["min"]) == pytest.approx(1 - float(accuracy["max"]), abs=1e-4)
+        assert 0.0099 < assigned["lr"] < 0.0301
+        assert round(assigned["momentum"], 6) in (0.3, 0.4, 0.5, 0.6, 0.7)
