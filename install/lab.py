@@ -4,7 +4,7 @@ python install/lab.py [ARGUMENT …]      install what is missing or changed, th
 python install/lab.py --install FOLDER  the first half, into FOLDER
 python install/lab.py --check           say whether this Python fits: exits with 0, or with 3 and a sentence
 
-Nothing but the standard library, since nothing is installed yet, and no syntax that a Python of years ago cannot read: it has to say that it is too old.
+Nothing but the standard library, since nothing is installed yet, and nothing that Python 3.6 cannot read: this says that it is too old.
 """
 
 import hashlib
@@ -121,7 +121,9 @@ def install(folder: Path) -> Path:
 
 def open_course(python: Path, arguments: list) -> int:
     """Run JupyterLab on the first notebook until it ends; returns its exit code."""
-    process = subprocess.Popen([str(python), "-m", "jupyterlab", *arguments, str(Path("tutorials", "00-start-here.ipynb"))], cwd=str(ROOT))
+    command = [str(python), "-m", "jupyterlab", *arguments, str(Path("tutorials", "00-start-here.ipynb"))]
+    # Windows reads and prints in a code page of the country, unless told: the kernels inherit it.
+    process = subprocess.Popen(command, cwd=str(ROOT), env=dict(os.environ, PYTHONUTF8="1"))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is JupyterLab's, which asks whether it is meant
     return process.wait()
 
@@ -129,7 +131,8 @@ def open_course(python: Path, arguments: list) -> int:
 def main(arguments: list) -> int:
     """The exit code: 0, 2 after an error that the user can mend, 3 if this Python does not fit, or JupyterLab's."""
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # a folder's name may hold letters that the window's code page lacks
+        if hasattr(stream, "reconfigure"):  # not before Python 3.7
+            stream.reconfigure(errors="backslashreplace")  # a folder's name may hold letters that the window's code page lacks
     try:
         if arguments == ["--check"]:
             check_python()
