@@ -56,10 +56,4 @@ lock: $(VENV)/installed
 		--no-emit-index-url --no-emit-find-links --no-header --no-annotate --quiet --output-file requirements.txt pyproject.toml
 
 $(VENV)/installed: requirements.txt pyproject.toml
-	@$(PYTHON) -c 'import sys; ok = (3, 11) <= sys.version_info[:2] <= (3, 13); sys.exit(None if ok else \
-		"error: %s is Python %d.%d, and the course needs 3.11, 3.12 or 3.13; install one and say which: make PYTHON=python3.12" \
-		% (sys.executable, *sys.version_info[:2]))'
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet --requirement requirements.txt
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable .
-	@touch $@
+	@$(PYTHON) install/lab.py --install $(VENV)

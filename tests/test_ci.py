@@ -14,7 +14,7 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="CI runs on Linux")
 
 @pytest.fixture
 def checkout(tmp_path):
-    """A checkout with shared tools beside it, on a machine whose docker, make and docker-up only write down what they are asked."""
+    """A checkout with shared tools beside it, on a machine whose docker, make and docker-up only write down what they are asked, and nothing is missing."""
     (tmp_path / "checkout/.ci").mkdir(parents=True)
     shutil.copy(RUN, tmp_path / "checkout/.ci/run")
     programs = {
@@ -22,6 +22,7 @@ def checkout(tmp_path):
         "programs/make": 'echo "make $* with ${DOCKER_HOST:-no engine}" >> "$SAID"; [ -z "$HANGS" ] || { echo hangs; exec sleep 60; }; exit ${MAKE:-0}',
         "shared/tools/docker-up": 'echo "engine ${1:-up}" >> "$SAID"; echo "export DOCKER_HOST=unix:///engine"; exit ${UP:-0}',
     }
+    programs |= dict.fromkeys(("programs/wine", "programs/mvn", "programs/shellcheck"), "exit 0")
     for name, script in programs.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
@@ -70,3 +71,15 @@ def test_without_the_tool_the_tests_run_all_the_same(checkout):
     shutil.rmtree(checkout / "shared")
     assert start(checkout).wait(30) == 0
     assert said(checkout) == ["make test test-all with no engine"]
+
+
+def test_what_the_launchers_tests_need_is_installed_where_it_is_missing(checkout):
+    (checkout / "programs/shellcheck").unlink()
+    for name in ("apt-get", "sudo", "env"):
+        script = 'exec "$@"' if name == "sudo" else f'echo "{name} $*" >> "$SAID"'
+        (checkout / "programs" / name).write_text(f"#!/bin/sh\n{script}\n")
+        (checkout / "programs" / name).chmod(0o755)
+    for name in ("bash", "dirname", "id", "tail", "sh"):
+        (checkout / "programs" / name).symlink_to(shutil.which(name))
+    assert start(checkout, PATH=f"{checkout}/programs").wait(30) == 0
+    assert said(checkout)[:2] == ["apt-get -qq update", "env DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends shellcheck"]

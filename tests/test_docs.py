@@ -13,7 +13,7 @@ import yaml
 from kubeflow_workshop.stock import prices
 
 ROOT = Path(__file__).parents[1]
-PAGES = ["README.md", "CONTRIBUTING.md", "datasets/README.md"]
+PAGES = ["README.md", "CONTRIBUTING.md", "datasets/README.md", "install/README.md"]
 
 
 @pytest.mark.parametrize("page", PAGES)

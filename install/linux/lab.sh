@@ -6,7 +6,7 @@ if ! command -v make >/dev/null; then
   exit 2
 fi
 for python in python3 python3.13 python3.12 python3.11; do
-  if "$python" -c 'import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then
+  if "$python" -c 'import ensurepip, venv' 2>/dev/null && "$python" install/lab.py --check >/dev/null 2>&1; then
     exec make lab PYTHON="$python" "$@"
   fi
 done
