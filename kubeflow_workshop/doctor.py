@@ -58,7 +58,7 @@ INSTALL = {
         "Windows": "start Docker Desktop from the Start menu",
     },
     "kubectl": {
-        "Linux": "curl -LO https://dl.k8s.io/release/v1.34.0/bin/linux/{machine}/kubectl && sudo install kubectl /usr/local/bin",
+        "Linux": "curl -LO https://dl.k8s.io/release/v1.34.1/bin/linux/{machine}/kubectl && sudo install kubectl /usr/local/bin",
         "Darwin": "brew install kubectl",
         "Windows": "winget install Kubernetes.kubectl",
     },

@@ -52,6 +52,8 @@ READY = {
         },
     ]
 }
+PAGES = {"platform-agnostic": ("ml-pipeline-ui", "ml-pipeline-ui", [3000]), "example": ("istio-ingressgateway", "istio-proxy", [15021, 8080, 8443])}
+"""The Deployments behind the first pages, where upstream has them: name, container, ports."""
 REAL = ("sh", "cat", "sleep", "git", "perl", "env", "grep", "touch", "mv")
 
 
@@ -71,6 +73,10 @@ def distribution(tmp_path_factory):
             (place / base / "password.yaml").write_text(
                 "{apiVersion: v1, kind: Secret, metadata: {name: dex-passwords, namespace: auth}, stringData: {known: word}}\n"
             )
+        for end, (name, container, ports) in PAGES.items():
+            if base.endswith(end):
+                kustomization = kustomization.replace("thing.yaml", "thing.yaml, page.yaml")
+                (place / base / "page.yaml").write_text(json.dumps(_deployment(name, container, ports)))
         (place / base / "kustomization.yaml").write_text(kustomization)
         (place / base / "thing.yaml").write_text(json.dumps(thing))
     who = ("-c", "user.name=A", "-c", "user.email=a@example.com", "-c", "commit.gpgsign=false")
@@ -78,6 +84,17 @@ def distribution(tmp_path_factory):
         subprocess.run(["git", "-C", place, *words], check=True)
     commit = subprocess.run(["git", "-C", place, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
     return place, commit
+
+
+def _deployment(name: str, container: str, ports: list[int]) -> dict:
+    """As upstream's: it is replaced bit by bit, and names its ports."""
+    pod = {"containers": [{"name": container, "image": "upstream", "ports": [{"containerPort": port} for port in ports]}]}
+    content = {
+        "selector": {"matchLabels": {"app": name}},
+        "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1}},
+        "template": {"metadata": {"labels": {"app": name}}, "spec": pod},
+    }
+    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "namespace": "kubeflow"}, "spec": content}
 
 
 def _bases(file: Path) -> list[str]:

@@ -1,7 +1,7 @@
 """The look at the machine before anything is made: each failure says what to type, and nothing has been made."""
 
 import pytest
-from kubeflow_install import preflight
+from kubeflow_install import ground, preflight
 
 from tests.install.conftest import ENGINE
 
@@ -131,3 +131,4 @@ def test_what_the_two_doctors_ask_of_a_cluster_is_the_same():
     from kubeflow_workshop import doctor
 
     assert (preflight.CORES["workshop"], preflight.MEMORY["workshop"], preflight.NEARLY) == (doctor.CLUSTER_CORES, doctor.CLUSTER_MEMORY, doctor.NEARLY)
+    assert f"release/{ground.versions()['kubectl']['version']}/bin" in doctor.INSTALL["kubectl"]["Linux"]
