@@ -32,7 +32,7 @@ LAPTOP_MEMORY, CLUSTER_MEMORY = 4, 8
 FREE_MEMORY = 1.5
 """A training run of the course takes up to 1.2 GB."""
 CLUSTER_CORES = 4
-DISK = 3
+DISK = 4
 GB = 10**9
 NEARLY = 0.9
 """A machine sold with 4 GB reports a little less."""
