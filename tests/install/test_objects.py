@@ -3,28 +3,52 @@
 import copy
 import json
 import re
+import tomllib
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import kubernetes_validate
 import pytest
 import yaml
+from kubeflow_install import steps
 
 from kubeflow_workshop import IMAGE
 from kubeflow_workshop.errors import CourseError
-from kubeflow_workshop.katib import spec
+from kubeflow_workshop.katib import cluster, spec
 from kubeflow_workshop.katib.laptop import substitute
 from tests.install.conftest import ROOT
 
 VERSION = json.loads((ROOT / "install/versions.json").read_text())["node"]["version"].removeprefix("v")
-FREE = {"labels", "annotations", "limits", "requests", "data", "nodeSelector"}
+COURSE = ROOT / "install/profiles/course"
+FREE = {"labels", "annotations", "limits", "requests", "data", "stringData", "nodeSelector"}
 """Fields whose keys are anybody's."""
 
 
+def course(kind: str) -> dict:
+    """The one object of a kind among the course's own."""
+    (thing,) = [thing for path in COURSE.glob("*.yaml") for thing in yaml.safe_load_all(path.read_text()) if thing["kind"] == kind]
+    return thing
+
+
+def login() -> dict:
+    """The Secret of the full platform's login, as `up` hands it to kubectl."""
+    given = []
+
+    def run(*command, stdin=None, **_):
+        given.append(stdin)
+        return SimpleNamespace(stdout="", returncode=0)
+
+    steps._password(SimpleNamespace(cluster="one", kubeconfig="one"), SimpleNamespace(run=run, dry=True))
+    (text,) = [text for text in given if text and text.startswith("{")]
+    return json.loads(text)
+
+
 def made() -> Iterator[dict]:
-    """The course's own objects, and the Job that Katib makes for a trial."""
+    """The course's own objects, the Secret of the login, and the Job that Katib makes for a trial."""
     for path in sorted(ROOT.glob("install/profiles/**/*.yaml")):
         if path.name != "kustomization.yaml":
             yield from yaml.safe_load_all(path.read_text())
+    yield login()
     template = spec.case_study()["spec"]["trialTemplate"]
     values = {parameter["name"]: "8" for parameter in template["trialParameters"]}
     yield substitute(template["trialSpec"], values) | {"metadata": {"name": "stock-lstm-abcdefgh", "namespace": "kubeflow-workshop"}}
@@ -56,9 +80,9 @@ def test_an_object_is_one_that_the_pinned_kubernetes_takes(thing):
 @pytest.mark.parametrize("thing", OBJECTS)
 def test_every_misspelt_field_is_refused(thing):
     for where, wrong in misspelt(copy.deepcopy(thing)):
-        if where not in (".apiVersion", ".kind"):  # by these the schema is found
-            with pytest.raises(kubernetes_validate.ValidationError):
-                kubernetes_validate.validate(wrong, VERSION, strict=True)
+        by_these_the_schema_is_found = where in (".apiVersion", ".kind")
+        with pytest.raises(KeyError if by_these_the_schema_is_found else kubernetes_validate.ValidationError):
+            kubernetes_validate.validate(wrong, VERSION, strict=True)
 
 
 def test_the_experiment_that_travels_is_checked_to_the_last_field():
@@ -70,26 +94,38 @@ def test_the_experiment_that_travels_is_checked_to_the_last_field():
 
 def test_the_role_grants_what_the_code_asks_for_and_no_more():
     code = (ROOT / "kubeflow_workshop/katib/cluster.py").read_text()
-    asked = {(resource, verb) for verb, resource in re.findall(r'_ask(?:ing)?\(\s*"(\w+)", "([\w/]+)"', code)}
-    if "watch" in code:
-        asked |= {("experiments", "watch"), ("experiments", "list")}
-    (role,) = [thing for thing in yaml.safe_load_all((ROOT / "install/profiles/course/access.yaml").read_text()) if thing["kind"] == "Role"]
-    granted = {(resource, verb) for rule in role["rules"] for resource in rule["resources"] for verb in rule["verbs"]}
-    assert granted == asked
+    calls = re.findall(r'_(?:ask|asking|refusal)\(\s*(?:error, )?"(\w+)", "([\w/]+)"', code)
+    asked = {("" if resource.startswith("pods") else cluster.GROUP, resource, verb) for verb, resource in calls}
+    granted = [
+        (group, resource, verb) for rule in course("Role")["rules"] for group in rule["apiGroups"] for resource in rule["resources"] for verb in rule["verbs"]
+    ]
+    assert sorted(granted) == sorted(asked)
+
+
+def test_the_role_is_bound_to_the_courses_account_in_the_courses_namespace():
+    binding, kustomization = course("RoleBinding"), course("Kustomization")
+    assert kustomization["namespace"] == course("Namespace")["metadata"]["name"] == steps.NAMESPACE
+    assert (binding["roleRef"]["kind"], binding["roleRef"]["name"]) == ("Role", course("Role")["metadata"]["name"])
+    account = {"kind": "ServiceAccount", "name": course("ServiceAccount")["metadata"]["name"], "namespace": steps.NAMESPACE}
+    assert binding["subjects"] == [account]
 
 
 def test_katib_reads_metrics_in_the_courses_namespace_and_the_image_is_this_version():
-    namespace = yaml.safe_load((ROOT / "install/profiles/course/namespace.yaml").read_text())
-    assert namespace["metadata"]["labels"]["katib.kubeflow.org/metrics-collector-injection"] == "enabled"
-    kustomization = yaml.safe_load((ROOT / "install/profiles/course/kustomization.yaml").read_text())
-    (image,) = kustomization["images"]
-    assert f"{image['name']}:{image['newTag']}" == IMAGE
+    assert course("Namespace")["metadata"]["labels"]["katib.kubeflow.org/metrics-collector-injection"] == "enabled"
+    (image,) = course("Kustomization")["images"]
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert f"{image['name']}:{image['newTag']}" == f"kubeflow-workshop:{version}" == IMAGE
+    (container,) = course("Job")["spec"]["template"]["spec"]["containers"]
+    assert container["image"] == image["name"]  # else kustomize has nothing to put the tag to
 
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("install/profiles/**/kustomization.yaml")), ids=lambda path: path.parent.name)
 def test_a_kustomization_names_what_is_there(path):
     kustomization = yaml.safe_load(path.read_text())
     assert set(kustomization) <= {"apiVersion", "kind", "namespace", "resources", "images", "patches"}
+    assert (kustomization["apiVersion"], kustomization["kind"]) == ("kustomize.config.k8s.io/v1beta1", "Kustomization")
+    named = {*kustomization["resources"], *(patch["path"] for patch in kustomization.get("patches", []) if "path" in patch)}
+    assert {other.name for other in path.parent.glob("*.yaml")} - {path.name} <= named  # no file is forgotten
     for resource in kustomization["resources"]:
         assert resource.startswith("../../../") or (path.parent / resource).is_file()
     for patch in kustomization.get("patches", []):
