@@ -79,7 +79,9 @@ def test_the_notebook_runs_there(colab_like, number, tmp_path):
 
 @pytest.mark.parametrize("end", ["lowest-direct", "highest"])
 def test_the_unit_tests_pass_at_both_ends_of_the_ranges(end):
-    programs = environment(ROOT / "build/ranges", sys.executable, "--resolution", end, ".", "pytest>=8", "pytest-xdist>=3.6", "nbformat>=5.10", "cryptography")
+    programs = environment(
+        ROOT / "build/ranges", sys.executable, "--resolution", end, ".", "pytest>=8", "pytest-xdist>=3.6", "nbformat>=5.10", "cryptography>=42"
+    )
     # Only data for the tests; what it asks for would lift pandas off the floor.
     subprocess.run([sys.executable, "-m", "uv", "pip", "install", "--quiet", "--no-deps", "--python", programs / "python", "bokeh-sampledata"], check=True)
     if end == "lowest-direct":
