@@ -1,6 +1,7 @@
 """A Kubeflow on this machine: `python3 install/cluster.py up NAME`.
 
-Of the standard library only; runs on Linux, macOS and Windows with Python 3.9 or newer. What each command does: install/README.md.
+Of the standard library only; runs on Linux, macOS and Windows with Python 3.9 or newer. What each
+command does: install/README.md.
 """
 
 from __future__ import annotations
@@ -19,7 +20,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from kubeflow_install import fetch, preflight, steps
 from kubeflow_install.ground import NAMESPACE, InstallError, Instance, Runner, data, instances
 
-DASHBOARD = {"workshop": ("kubeflow", "svc/ml-pipeline-ui", "/"), "full": ("istio-system", "svc/istio-ingressgateway", "/")}
+DASHBOARD = {
+    "workshop": ("kubeflow", "svc/ml-pipeline-ui", "/"),
+    "full": ("istio-system", "svc/istio-ingressgateway", "/"),
+}
 """Where a profile's first page is. multikf brings a full platform."""
 KATIB_UI = ("kubeflow", "svc/katib-ui", "/katib/")
 
@@ -33,7 +37,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run a command; returns the exit code: 0, 2 after one sentence on stderr, or 130 after Ctrl-C."""
+    """Run a command. Returns the exit code: 0, 2 after a sentence on stderr, 130 after Ctrl-C."""
     try:
         arguments = _parser().parse_args(argv)
         arguments.run(arguments)
@@ -48,7 +52,9 @@ def main(argv: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(prog="cluster.py", description="A Kubeflow on this machine, for the workshop.")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
+    commands = parser.add_subparsers(
+        dest="command", required=True, metavar="COMMAND", parser_class=Parser
+    )
 
     def add(name: str, run: object, words: str) -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=words, description=words)
@@ -57,24 +63,44 @@ def _parser() -> argparse.ArgumentParser:
 
     up_ = add("up", up, "make a cluster with Kubeflow, or go on with one that is not finished")
     up_.add_argument("name", metavar="NAME")
-    up_.add_argument("--ports", type=_ports, metavar="80:80,443:443", help="ports of this machine that lead to ports of the node, on the loopback address")
+    up_.add_argument(
+        "--ports",
+        type=_ports,
+        metavar="80:80,443:443",
+        help="ports of this machine that lead to ports of the node, on the loopback address",
+    )
     up_.add_argument(
         "--profile",
         choices=("workshop", "full"),
-        help="workshop: Pipelines, Katib and KServe, for 8 GB; full: the whole platform, for 16 GB (default: workshop)",
+        help=(
+            "workshop: Pipelines, Katib and KServe, for 8 GB; full: the whole platform, for 16 GB"
+            " (default: workshop)"
+        ),
     )
-    up_.add_argument("--tool", choices=("kind", "multikf"), help="what makes the cluster (default: kind)")
+    up_.add_argument(
+        "--tool", choices=("kind", "multikf"), help="what makes the cluster (default: kind)"
+    )
     up_.add_argument("--dry-run", action="store_true", help="print each command and run none")
-    up_.add_argument("--yes", action="store_true", help="agree to what needs root: Docker's package, and two limits of the kernel")
+    up_.add_argument(
+        "--yes",
+        action="store_true",
+        help="agree to what needs root: Docker's package, and two limits of the kernel",
+    )
     add("list", list_, "the clusters that `up` has made")
     connect_ = add("connect", connect, "point kubectl at a cluster and open its first page")
     connect_.add_argument("name", metavar="NAME")
-    connect_.add_argument("--no-browser", action="store_true", help="print the address and open nothing")
+    connect_.add_argument(
+        "--no-browser", action="store_true", help="print the address and open nothing"
+    )
     connect_.add_argument("--dry-run", action="store_true", help="print each command and run none")
     down_ = add("down", down, "remove a cluster and all that `up` made for it")
     down_.add_argument("name", metavar="NAME")
     down_.add_argument("--dry-run", action="store_true", help="print each command and run none")
-    doctor_ = add("doctor", doctor, "say whether this machine can carry a cluster, and what to type for each thing missing")
+    doctor_ = add(
+        "doctor",
+        doctor,
+        "say whether this machine can carry a cluster, and what to type for each thing missing",
+    )
     doctor_.add_argument("--profile", choices=("workshop", "full"), default="workshop")
     return parser
 
@@ -95,7 +121,9 @@ def _known(name: str) -> Instance:
     instance = Instance(name)
     if not instance.state:
         others = ", ".join(one.name for one in instances())
-        raise InstallError(f'there is no cluster "{name}"; {f"those that `up` has made are {others}" if others else f"make it with: cluster.py up {name}"}.')
+        known = f"those that `up` has made are {others}"
+        advice = known if others else f"make it with: cluster.py up {name}"
+        raise InstallError(f'there is no cluster "{name}"; {advice}.')
     return instance
 
 
@@ -103,19 +131,33 @@ def up(arguments: argparse.Namespace) -> None:
     """Make an instance, or go on with it."""
     instance = Instance(arguments.name)
     runner = Runner(instance.log, arguments.dry_run)
-    asked = {"tool": arguments.tool, "profile": arguments.profile, "ports": [list(pair) for pair in arguments.ports] if arguments.ports is not None else None}
+    asked = {
+        "tool": arguments.tool,
+        "profile": arguments.profile,
+        "ports": [list(pair) for pair in arguments.ports] if arguments.ports is not None else None,
+    }
     for word, value in asked.items():
         has = instance.state.get(word)
         if instance.state and value is not None and value != has:
             raise InstallError(
-                f'"{instance.name}" was begun with another --{word}; leave it out, or remove the cluster first with: cluster.py down {instance.name}.'
+                f'"{instance.name}" was begun with another --{word}; leave it out, or remove the'
+                f" cluster first with: cluster.py down {instance.name}."
             )
     _hold_ports_apart(instance, asked["ports"] or [])
     if not instance.state:
-        defaults = {"tool": "kind", "profile": "full" if arguments.tool == "multikf" else "workshop", "ports": []}
-        instance.state = {word: defaults[word] if value is None else value for word, value in asked.items()} | {"done": []}
+        defaults = {
+            "tool": "kind",
+            "profile": "full" if arguments.tool == "multikf" else "workshop",
+            "ports": [],
+        }
+        instance.state = {
+            word: defaults[word] if value is None else value for word, value in asked.items()
+        } | {"done": []}
         if instance.state["tool"] == "multikf" and instance.state["profile"] != "full":
-            raise InstallError("multikf brings a whole Kubeflow; leave --profile out, or take --tool kind for the workshop's.")
+            raise InstallError(
+                "multikf brings a whole Kubeflow; leave --profile out, or take --tool kind for the"
+                " workshop's."
+            )
         fetch.pinned(instance.state["tool"])  # refuse at once, and not after the preflight
     _begin(instance, runner, arguments)
     make = steps.kind_steps if instance.state["tool"] == "kind" else steps.multikf_steps
@@ -128,7 +170,10 @@ def _hold_ports_apart(instance: Instance, wanted: list) -> None:
     for other in instances():
         shared = {here for here, _ in other.state["ports"]} & {here for here, _ in wanted}
         if shared and other.name != instance.name:
-            raise InstallError(f'port {min(shared)} belongs to the cluster "{other.name}"; take another with --ports.')
+            raise InstallError(
+                f'port {min(shared)} belongs to the cluster "{other.name}"; take another with'
+                " --ports."
+            )
 
 
 def _begin(instance: Instance, runner: Runner, arguments: argparse.Namespace) -> None:
@@ -144,7 +189,8 @@ def _begin(instance: Instance, runner: Runner, arguments: argparse.Namespace) ->
         state["done"] = [step for step in state["done"] if step in ("tools", "distribution")]
         instance.save()
     runner.say("Looking at this machine")
-    ports = [] if state.get("making") else [tuple(pair) for pair in state["ports"]]  # else a half-made cluster may hold them
+    # else a half-made cluster may hold them
+    ports = [] if state.get("making") else [tuple(pair) for pair in state["ports"]]
     preflight.require(state["profile"], ports, runner, arguments.yes)
     instance.save()
 
@@ -159,32 +205,57 @@ def list_(arguments: argparse.Namespace) -> None:
     for one in made:
         state = "up" if "ready" in one.state["done"] else "not finished"
         ports = ",".join(f"{here}:{there}" for here, there in one.state["ports"])
-        print(f"{one.name:<22}{one.state['tool']:<9}{one.state['profile']:<10}{state:<14}{ports or '–'}")
+        tool, profile = one.state["tool"], one.state["profile"]
+        print(f"{one.name:<22}{tool:<9}{profile:<10}{state:<14}{ports or '–'}")
 
 
 def connect(arguments: argparse.Namespace) -> None:
     """Set the user's kubeconfig, and forward ports to the first page until Ctrl-C."""
     instance = _known(arguments.name)
     if "cluster" not in instance.state["done"]:
-        raise InstallError(f'"{instance.name}" is not made yet; go on with: cluster.py up {instance.name}.')
+        raise InstallError(
+            f'"{instance.name}" is not made yet; go on with: cluster.py up {instance.name}.'
+        )
     runner = Runner(instance.log, arguments.dry_run)
     name = instance.cluster if instance.state["tool"] == "kind" else instance.name
     runner.run(fetch.tool_path("kind"), "export", "kubeconfig", "--name", name)
-    runner.run(fetch.tool_path("kubectl"), "config", "set-context", instance.context, f"--namespace={NAMESPACE}")
+    runner.run(
+        fetch.tool_path("kubectl"),
+        "config",
+        "set-context",
+        instance.context,
+        f"--namespace={NAMESPACE}",
+    )
     print(f"kubectl speaks to {instance.name}: context {instance.context}, namespace {NAMESPACE}")
-    pages = [DASHBOARD[instance.state["profile"]]] + ([KATIB_UI] if instance.state["profile"] == "workshop" else [])
+    pages = [DASHBOARD[instance.state["profile"]]] + (
+        [KATIB_UI] if instance.state["profile"] == "workshop" else []
+    )
     forwards, taken = [], set()
     try:
         for space, service, path in pages:
             port = _free_port(taken)
-            command = [str(fetch.tool_path("kubectl")), "--kubeconfig", str(instance.kubeconfig), "port-forward", "--address", "127.0.0.1"]
+            command = [
+                str(fetch.tool_path("kubectl")),
+                "--kubeconfig",
+                str(instance.kubeconfig),
+                "port-forward",
+                "--address",
+                "127.0.0.1",
+            ]
             command += ["--namespace", space, service, f"{port}:80"]
             if arguments.dry_run:
                 print(f"$ {' '.join(command)}")
                 continue
-            forwards.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True))
+            forwards.append(
+                subprocess.Popen(
+                    command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
+                )
+            )
             if not forwards[-1].stdout.readline():  # kubectl writes a line once it listens
-                raise InstallError(f"{service} in {space} cannot be reached; see what is not ready with: kubectl get pods --namespace {space}.")
+                raise InstallError(
+                    f"{service} in {space} cannot be reached; see what is not ready with: kubectl"
+                    f" get pods --namespace {space}."
+                )
             address = f"http://127.0.0.1:{port}{path}"
             print(f"  {address}   {service.partition('/')[2]}", flush=True)
             if service == pages[0][1] and not arguments.no_browser:
@@ -207,7 +278,9 @@ def _free_port(taken: set[int]) -> int:
             if port not in taken and probe.connect_ex(("127.0.0.1", port)):
                 taken.add(port)
                 return port
-    raise InstallError("the ports 8080 to 8179 are all taken; end one of the programs that have them.")
+    raise InstallError(
+        "the ports 8080 to 8179 are all taken; end one of the programs that have them."
+    )
 
 
 def down(arguments: argparse.Namespace) -> None:
@@ -221,10 +294,12 @@ def down(arguments: argparse.Namespace) -> None:
         if instance.state["tool"] == "multikf":
             runner.run(fetch.tool_path("multikf"), "delete", instance.name)
         else:
-            runner.run(kind, "delete", "cluster", "--name", instance.cluster)  # also its entries in the user's kubeconfig
+            # also its entries in the user's kubeconfig
+            runner.run(kind, "delete", "cluster", "--name", instance.cluster)
             if instance.state.get("brought_node"):
                 node = steps.versions()["node"]["image"]
-                runner.run("docker", "image", "rm", node, tolerate=True)  # stays while another cluster uses it
+                # stays while another cluster uses it
+                runner.run("docker", "image", "rm", node, tolerate=True)
     if arguments.dry_run:
         print(f"remove {instance.folder}")
         return
@@ -242,7 +317,10 @@ def doctor(arguments: argparse.Namespace) -> None:
     found = preflight.look(arguments.profile, [], Runner())
     print(preflight.report(found))
     missing = [one.name for one in found if one.stops]
-    print(f"\nA cluster of profile {arguments.profile}: {'not yet; mend ' + ', '.join(missing) if missing else 'yes'}.")
+    print(
+        f"\nA cluster of profile {arguments.profile}:"
+        f" {'not yet; mend ' + ', '.join(missing) if missing else 'yes'}."
+    )
 
 
 if __name__ == "__main__":

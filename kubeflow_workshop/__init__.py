@@ -4,8 +4,8 @@ import logging
 import os
 from importlib.metadata import version
 
-# TensorFlow reads both when it is imported: the first hides its start-up log, and without the second it logs all the
-# same (and sums in another order from one processor to the next).
+# TensorFlow reads both when it is imported: the first hides its start-up log, and without the
+# second it logs all the same (and sums in another order from one processor to the next).
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 # A notebook that trains many small models is told at each that "tracing is expensive"; it knows.
@@ -14,4 +14,5 @@ logging.getLogger("tensorflow").addFilter(lambda record: "retracing" not in reco
 REPOSITORY = "https://github.com/FootprintAI/kubeflow-workshop"
 """The public repository: what badges and links point to."""
 IMAGE = f"kubeflow-workshop:{version('kubeflow-workshop')}"
-"""The image of trials, pipeline steps and servers. Never `latest`: a cluster would try to pull it."""
+"""The image of trials, pipeline steps and servers. Never `latest`: a cluster would try to pull it.
+"""

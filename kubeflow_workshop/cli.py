@@ -11,22 +11,37 @@ from kubeflow_workshop.errors import CourseParser, exit_with_one_sentence
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run `workshop …`; returns the exit code: the command's own (0, mostly), or 2 after one sentence on stderr."""
+    """Run `workshop …`; returns the exit code: the command's own (0, mostly), or 2 after one
+    sentence on stderr.
+    """
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # on Windows a file or pipe may have no letter for an arrow
+        # on Windows a file or pipe may have no letter for an arrow
+        sys.stdout.reconfigure(errors="replace")
     logging.basicConfig(format="%(levelname)s: %(message)s", stream=sys.stderr)
     return exit_with_one_sentence(lambda: _run(argv))
 
 
 def _run(argv: Sequence[str] | None) -> int | None:
     # Each room is imported when it is asked for, so that `workshop --help` answers at once.
-    parser = CourseParser(prog="workshop", description="The Kubeflow workshop: one case study, on a laptop first.")
+    parser = CourseParser(
+        prog="workshop", description="The Kubeflow workshop: one case study, on a laptop first."
+    )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    commands.add_parser("doctor", help="say what this machine can run, and what to type for each thing missing")
+    commands.add_parser(
+        "doctor", help="say what this machine can run, and what to type for each thing missing"
+    )
     tour = commands.add_parser("tour", help="the whole chain without opening a notebook")
-    tour.add_argument("--output", type=Path, default=Path("build/tour"), metavar="DIR", help="where the figure goes (default: %(default)s)")
+    tour.add_argument(
+        "--output",
+        type=Path,
+        default=Path("build/tour"),
+        metavar="DIR",
+        help="where the figure goes (default: %(default)s)",
+    )
     trainer = commands.add_parser("train", help="train a network of the case study, and judge it")
-    tuner = commands.add_parser("tune", help="run a Katib Experiment, on this laptop or on a cluster")
+    tuner = commands.add_parser(
+        "tune", help="run a Katib Experiment, on this laptop or on a cluster"
+    )
     known = argv if argv is not None else sys.argv[1:]
     if known[:1] == ["train"]:
         from kubeflow_workshop.stock import train

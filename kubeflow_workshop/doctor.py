@@ -1,6 +1,8 @@
-"""What this machine can do: which track of the course it can run, and what to type for each thing missing.
+"""What this machine can do: which track of the course it can run, and what to type for each thing
+missing.
 
-Used in notebook 00 and by `workshop doctor`. The report names no host, no user and no path, because notebook 00 stores it.
+Used in notebook 00 and by `workshop doctor`. The report names no host, no user and no path, because
+notebook 00 stores it.
 """
 
 import contextlib
@@ -39,7 +41,9 @@ NEARLY = 0.9
 PATIENCE = 3.5
 """Seconds that a program may take to answer."""
 CGROUP = Path("/sys/fs/cgroup")
-"""Where Linux says how much memory a container may take; psutil tells only what the whole machine has."""
+"""Where Linux says how much memory a container may take; psutil tells only what the whole machine
+has.
+"""
 
 INSTALL = {
     "python": {
@@ -48,7 +52,9 @@ INSTALL = {
         "Windows": "winget install Python.Python.3.12",
     },
     "docker": {
-        "Linux": "sudo apt-get install docker.io && sudo usermod -aG docker $USER   then log out and in",
+        "Linux": (
+            "sudo apt-get install docker.io && sudo usermod -aG docker $USER   then log out and in"
+        ),
         "Darwin": "brew install --cask docker-desktop && open -a Docker",
         "Windows": "winget install Docker.DockerDesktop   then start Docker Desktop",
     },
@@ -58,7 +64,10 @@ INSTALL = {
         "Windows": "start Docker Desktop from the Start menu",
     },
     "kubectl": {
-        "Linux": "curl -LO https://dl.k8s.io/release/v1.34.1/bin/linux/{machine}/kubectl && sudo install kubectl /usr/local/bin",
+        "Linux": (
+            "curl -LO https://dl.k8s.io/release/v1.34.1/bin/linux/{machine}/kubectl && sudo install"
+            " kubectl /usr/local/bin"
+        ),
         "Darwin": "brew install kubectl",
         "Windows": "winget install Kubernetes.kubectl",
     },
@@ -80,7 +89,8 @@ class Finding:
         status: "ok"; "missing" if a track cannot run without it; "warn" if it may get in the way.
         says: what was found, in plain words.
         do: what to type or to do about it; empty if there is nothing to do.
-        stops: the track that cannot run because of it. What stops "laptop" stops both; "cluster" means that no cluster can be made here.
+        stops: the track that cannot run because of it. What stops "laptop" stops both; "cluster"
+            means that no cluster can be made here.
     """
 
     name: str
@@ -109,7 +119,11 @@ def look() -> list[Finding]:
         ("kubectl", _kubectl),
     ]
     with ThreadPoolExecutor(len(parts)) as together:
-        return [finding for found in together.map(lambda part: _safely(*part), parts) for finding in found]
+        return [
+            finding
+            for found in together.map(lambda part: _safely(*part), parts)
+            for finding in found
+        ]
 
 
 def report(findings: list[Finding] | None = None) -> str:
@@ -138,19 +152,30 @@ def _tracks(findings: list[Finding]) -> list[str]:
     here = [found.name for found in findings if found.stops == "cluster"]
     if everywhere:
         return [
-            f"Laptop track: not yet. Mend this first: {', '.join(everywhere)}. Meanwhile the badges above each notebook open it on Colab or Binder.",
+            (
+                f"Laptop track: not yet. Mend this first: {', '.join(everywhere)}. Meanwhile the"
+                " badges above each notebook open it on Colab or Binder."
+            ),
             "Cluster track: not yet. It begins with what the laptop track needs.",
         ]
     laptop = "Laptop track: yes. Every notebook runs here, without a cluster."
     if any(found.name == "cluster" and found.status == "ok" for found in findings):
         return [laptop, "Cluster track: yes, on the cluster that answers, if Kubeflow runs there."]
     if here:
-        return [laptop, f"Cluster track: not yet. Still needed for a cluster on this machine: {', '.join(here)}."]
+        return [
+            laptop,
+            (
+                "Cluster track: not yet. Still needed for a cluster on this machine:"
+                f" {', '.join(here)}."
+            ),
+        ]
     return [laptop, "Cluster track: yes. A cluster of the workshop's size fits on this machine."]
 
 
 def _safely(name: str, part: Callable[[], Finding | Iterable[Finding]]) -> list[Finding]:
-    """The doctor must answer on machines nobody thought of, so whatever goes wrong becomes a finding."""
+    """The doctor must answer on machines nobody thought of, so whatever goes wrong becomes a
+    finding.
+    """
     try:
         found = part()
         return [found] if isinstance(found, Finding) else list(found)
@@ -160,7 +185,11 @@ def _safely(name: str, part: Callable[[], Finding | Iterable[Finding]]) -> list[
 
 def _install(what: str, **values: object) -> str:
     machine = "arm64" if platform.machine().lower() in ("arm64", "aarch64") else "amd64"
-    return INSTALL[what].get(platform.system(), INSTALL[what]["Linux"]).format(machine=machine, **values)
+    return (
+        INSTALL[what]
+        .get(platform.system(), INSTALL[what]["Linux"])
+        .format(machine=machine, **values)
+    )
 
 
 def _python() -> Finding:
@@ -168,20 +197,35 @@ def _python() -> Finding:
     if OLDEST <= sys.version_info[:2] <= NEWEST:
         return Finding("Python", "ok", version)
     wanted = f"{'.'.join(map(str, OLDEST))} to {'.'.join(map(str, NEWEST))}"
-    return Finding("Python", "missing", f"{version}; the course runs on {wanted}", _install("python"), stops="laptop")
+    return Finding(
+        "Python",
+        "missing",
+        f"{version}; the course runs on {wanted}",
+        _install("python"),
+        stops="laptop",
+    )
 
 
 def _packages() -> Iterable[Finding]:
-    """How many of the lock's packages are installed as locked; nothing where there is no lock (Colab)."""
+    """How many of the lock's packages are installed as locked; nothing where there is no lock
+    (Colab).
+    """
     lock = course_file("requirements.txt")
     if not lock.is_file():
         return
     lines = (line for line in lock.read_text(encoding="utf-8").splitlines() if line[:1].isalnum())
-    wanted = [need for need in map(Requirement, lines) if need.marker is None or need.marker.evaluate()]
+    wanted = [
+        need for need in map(Requirement, lines) if need.marker is None or need.marker.evaluate()
+    ]
     other = [need.name for need in wanted if not _as_locked(need)]
     says = f"{len(wanted) - len(other)} of {len(wanted)} as in requirements.txt"
     if other:
-        yield Finding("packages", "warn", f"{says}; not {', '.join(other[:3])}{' …' if len(other) > 3 else ''}", "pip install -r requirements.txt")
+        yield Finding(
+            "packages",
+            "warn",
+            f"{says}; not {', '.join(other[:3])}{' …' if len(other) > 3 else ''}",
+            "pip install -r requirements.txt",
+        )
     else:
         yield Finding("packages", "ok", says)
 
@@ -194,10 +238,17 @@ def _as_locked(need: Requirement) -> bool:
 
 
 def _cores() -> Finding:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
     if cores >= CLUSTER_CORES:
         return Finding("cores", "ok", str(cores))
-    return Finding("cores", "warn", f"{cores}, enough for a laptop; a cluster on this machine wants {CLUSTER_CORES}", stops="cluster")
+    return Finding(
+        "cores",
+        "warn",
+        f"{cores}, enough for a laptop; a cluster on this machine wants {CLUSTER_CORES}",
+        stops="cluster",
+    )
 
 
 def _memory() -> Finding:
@@ -205,15 +256,30 @@ def _memory() -> Finding:
     total, available = memory.total / GB, memory.available / GB
     with contextlib.suppress(OSError, ValueError):  # no container, or one without a limit ("max")
         limit = int((CGROUP / "memory.max").read_text()) / GB
-        total, available = min(total, limit), min(available, limit - int((CGROUP / "memory.current").read_text()) / GB)
+        total, available = (
+            min(total, limit),
+            min(available, limit - int((CGROUP / "memory.current").read_text()) / GB),
+        )
     says = f"{total:.1f} GB, {available:.1f} GB of it free"
     if total < LAPTOP_MEMORY * NEARLY:
-        return Finding("memory", "missing", f"{says}; the course needs {LAPTOP_MEMORY} GB", "take a machine with more", stops="laptop")
+        return Finding(
+            "memory",
+            "missing",
+            f"{says}; the course needs {LAPTOP_MEMORY} GB",
+            "take a machine with more",
+            stops="laptop",
+        )
     stops = "cluster" if total < CLUSTER_MEMORY * NEARLY else ""
     if stops:
         says += f", enough for a laptop; a cluster on this machine wants {CLUSTER_MEMORY} GB"
     if available < FREE_MEMORY:
-        return Finding("memory", "warn", f"{says}; training takes up to {FREE_MEMORY} GB", "close programs that you do not need", stops=stops)
+        return Finding(
+            "memory",
+            "warn",
+            f"{says}; training takes up to {FREE_MEMORY} GB",
+            "close programs that you do not need",
+            stops=stops,
+        )
     return Finding("memory", "warn" if stops else "ok", says, stops=stops)
 
 
@@ -221,7 +287,13 @@ def _disk() -> Finding:
     free = shutil.disk_usage(course_file(".")).free / GB
     if free >= DISK:
         return Finding("disk", "ok", f"{free:.0f} GB free")
-    return Finding("disk", "missing", f"{free:.1f} GB free; the course needs {DISK} GB", "free some, or put the course on another disk", stops="laptop")
+    return Finding(
+        "disk",
+        "missing",
+        f"{free:.1f} GB free; the course needs {DISK} GB",
+        "free some, or put the course on another disk",
+        stops="laptop",
+    )
 
 
 def _ports() -> Iterable[Finding]:
@@ -233,11 +305,23 @@ def _ports() -> Iterable[Finding]:
                 probe.bind(("127.0.0.1", port))
             except OSError as error:
                 if error.errno != errno.EADDRINUSE and not isinstance(error, PermissionError):
-                    yield Finding(f"port {port}", "warn", f"could not be tried ({type(error).__name__})")
+                    yield Finding(
+                        f"port {port}", "warn", f"could not be tried ({type(error).__name__})"
+                    )
                 elif user == "JupyterLab":
-                    yield Finding(f"port {port}", "warn", "taken, perhaps by the JupyterLab you read this in; a second one takes the next free port")
+                    yield Finding(
+                        f"port {port}",
+                        "warn",
+                        "taken, perhaps by the JupyterLab you read this in; a second one takes the"
+                        " next free port",
+                    )
                 else:
-                    yield Finding(f"port {port}", "warn", f"taken; {user} needs it", _install("port", port=port))
+                    yield Finding(
+                        f"port {port}",
+                        "warn",
+                        f"taken; {user} needs it",
+                        _install("port", port=port),
+                    )
             else:
                 yield Finding(f"port {port}", "ok", f"free, for {user}")
 
@@ -250,13 +334,35 @@ def _docker() -> Finding:
     if not version:
         if "permission denied" in f"{failed} {answer.get('ServerErrors')}".lower():
             do = "sudo usermod -aG docker $USER   then log out and in"
-            return Finding("Docker", "missing", "installed, but you may not speak to its engine", do, stops="cluster")
-        return Finding("Docker", "missing", "installed, but its engine does not answer", _install("engine"), stops="cluster")
+            return Finding(
+                "Docker",
+                "missing",
+                "installed, but you may not speak to its engine",
+                do,
+                stops="cluster",
+            )
+        return Finding(
+            "Docker",
+            "missing",
+            "installed, but its engine does not answer",
+            _install("engine"),
+            stops="cluster",
+        )
     cores, memory = answer.get("NCPU") or 0, (answer.get("MemTotal") or 0) / GB
     says = f"engine {version} with {cores} cores and {memory:.1f} GB"
     if cores < CLUSTER_CORES or memory < CLUSTER_MEMORY * NEARLY:
-        do = "" if platform.system() == "Linux" else "give it more in Docker Desktop: Settings, Resources"
-        return Finding("Docker", "warn", f"{says}; a cluster in it wants {CLUSTER_CORES} and {CLUSTER_MEMORY} GB", do, stops="cluster")
+        do = (
+            ""
+            if platform.system() == "Linux"
+            else "give it more in Docker Desktop: Settings, Resources"
+        )
+        return Finding(
+            "Docker",
+            "warn",
+            f"{says}; a cluster in it wants {CLUSTER_CORES} and {CLUSTER_MEMORY} GB",
+            do,
+            stops="cluster",
+        )
     return Finding("Docker", "ok", says)
 
 
@@ -265,7 +371,9 @@ def _kubectl() -> Iterable[Finding]:
         yield Finding("kubectl", "missing", "not installed", _install("kubectl"), stops="cluster")
         return
     answer, _ = _ask("kubectl", "version", "-o", "json", "--request-timeout=3s")
-    client, server = (answer.get(side, {}).get("gitVersion") for side in ("clientVersion", "serverVersion"))
+    client, server = (
+        answer.get(side, {}).get("gitVersion") for side in ("clientVersion", "serverVersion")
+    )
     yield Finding("kubectl", "ok", client or "installed")
     if server:
         yield Finding("cluster", "ok", f"one answers, with Kubernetes {server}")
@@ -274,16 +382,24 @@ def _kubectl() -> Iterable[Finding]:
 
 
 def _ask(*command: str) -> tuple[dict, str]:
-    """Run a program that answers in JSON, and end it, with all that it started, when it takes too long.
+    """Run a program that answers in JSON, and end it, with all that it started, when it takes too
+    long.
 
-    The answer goes through files: a pipe would be waited for as long as any child of the program lives.
+    The answer goes through files: a pipe would be waited for as long as any child of the program
+    lives.
 
     Returns:
         The JSON object, empty if there was none, and what the program wrote to stderr.
     """
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         program = shutil.which(command[0]) or command[0]
-        running = subprocess.Popen([program, *command[1:]], stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True)
+        running = subprocess.Popen(
+            [program, *command[1:]],
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+            start_new_session=True,
+        )
         try:
             running.wait(PATIENCE)
         except subprocess.TimeoutExpired:

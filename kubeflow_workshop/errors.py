@@ -10,8 +10,8 @@ from typing import NoReturn
 class CourseError(Exception):
     """A mistake that the user can mend: the message says what is wrong, where, and what to do.
 
-    The command line prints the message in one line and exits with 2; a notebook shows the message. Any other exception is a bug of the course and
-    shows its traceback.
+    The command line prints the message in one line and exits with 2; a notebook shows the message.
+    Any other exception is a bug of the course and shows its traceback.
     """
 
     def _render_traceback_(self) -> list[str]:
@@ -31,7 +31,8 @@ def exit_with_one_sentence(command: Callable[[], int | None]) -> int:
     """Run a command for a command line.
 
     Returns:
-        The exit code: what the command returns (0 for None), 2 after a `CourseError`, whose message then stands on stderr in one line, or 130 after Ctrl-C.
+        The exit code: what the command returns (0 for None), 2 after a `CourseError`, whose message
+            then stands on stderr in one line, or 130 after Ctrl-C.
     """
     try:
         _require_a_temporary_directory()
@@ -45,11 +46,14 @@ def exit_with_one_sentence(command: Callable[[], int | None]) -> int:
 
 
 def _require_a_temporary_directory() -> None:
-    """TensorFlow's import needs one, and dies without: in a container, say, whose root file system is read-only."""
+    """TensorFlow's import needs one, and dies without: in a container, say, whose root file system
+    is read-only.
+    """
     try:
         tempfile.gettempdir()
     except FileNotFoundError:
         raise CourseError(
-            "no temporary file can be written, and TensorFlow needs some; mount an empty volume at /tmp (docker run --tmpfs /tmp, an emptyDir in Kubernetes), "
-            "or name a directory in TMPDIR."
+            "no temporary file can be written, and TensorFlow needs some; mount an empty volume at"
+            " /tmp (docker run --tmpfs /tmp, an emptyDir in Kubernetes), or name a directory in"
+            " TMPDIR."
         ) from None

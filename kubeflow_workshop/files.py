@@ -12,7 +12,8 @@ def course_file(path: str) -> Path:
         path: the path from the root of the repository.
 
     Returns:
-        That path in the checkout; in an installed package (Colab, the image), the copy that the wheel holds.
+        That path in the checkout; in an installed package (Colab, the image), the copy that the
+        wheel holds.
     """
     checkout = PACKAGE.parent
     return (checkout if (checkout / "pyproject.toml").is_file() else PACKAGE / "course") / path

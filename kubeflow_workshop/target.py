@@ -9,7 +9,9 @@ Target = Literal["laptop", "cluster"]
 TARGETS: tuple[Target, ...] = get_args(Target)
 
 NAMESPACE = "kubeflow-workshop"
-"""Where the course's objects live on a cluster, unless the kubeconfig or the object itself says otherwise."""
+"""Where the course's objects live on a cluster, unless the kubeconfig or the object itself says
+otherwise.
+"""
 
 
 def target() -> Target:
@@ -27,4 +29,7 @@ def target() -> Target:
     for choice in TARGETS:
         if value == choice:
             return choice
-    raise CourseError(f'the environment variable WORKSHOP_TARGET is "{value}"; set it to {" or ".join(TARGETS)}, or unset it to run on this laptop.')
+    raise CourseError(
+        f'the environment variable WORKSHOP_TARGET is "{value}"; set it to {" or ".join(TARGETS)},'
+        " or unset it to run on this laptop."
+    )

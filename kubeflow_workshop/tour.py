@@ -1,4 +1,6 @@
-"""The whole chain of the course in one go, without opening a notebook: `workshop tour`, or `make tour`."""
+"""The whole chain of the course in one go, without opening a notebook: `workshop tour`, or `make
+tour`.
+"""
 
 import tempfile
 import time
@@ -39,7 +41,9 @@ def run(output: Path) -> Path:
         output.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=output).close()
     except OSError as error:
-        raise CourseError(f"{output} cannot be written ({error.strerror}); give a directory where you may write.") from None
+        raise CourseError(
+            f"{output} cannot be written ({error.strerror}); give a directory where you may write."
+        ) from None
     figure = output / "tour.png"
     steps = iter(STEPS)
     with _step(steps) as say:
@@ -57,13 +61,19 @@ def run(output: Path) -> Path:
     with _step(steps) as say:
         chosen = _tune()
         trained["tuned"] = train.train(year, chosen)
-        say(f"the best of {TRIALS} trials: window {chosen.window}, learning rate {chosen.learning_rate:.2g}, units {chosen.units};")
+        say(
+            f"the best of {TRIALS} trials: window {chosen.window}, learning rate"
+            f" {chosen.learning_rate:.2g}, units {chosen.units};"
+        )
         say(f"validation MAE {trained['tuned'].progress[-1].validation_mae:.2f} dollars")
     with _step(steps) as say:
         table = _judge(trained)
         errors = table["test MAE, dollars"]
         _draw(trained, errors, figure)
-        say(f"on {trained['talk'].scores.days} days that no network has seen, the best is: {errors.idxmin()}")
+        say(
+            f"on {trained['talk'].scores.days} days that no network has seen, the best is:"
+            f" {errors.idxmin()}"
+        )
     print(f"\n{table.to_string(float_format='{:.3f}'.format)}\n\nThe figure: {figure}")
     return figure
 
@@ -75,32 +85,63 @@ def _step(steps: Iterator[str]) -> Iterator:
     said: list[str] = []
     begin = time.monotonic()
     yield said.append
-    print(f"[{STEPS.index(name) + 1}/{len(STEPS)}] {name}: {' '.join(said)} ({time.monotonic() - begin:.1f} s)", flush=True)
+    print(
+        f"[{STEPS.index(name) + 1}/{len(STEPS)}] {name}: {' '.join(said)}"
+        f" ({time.monotonic() - begin:.1f} s)",
+        flush=True,
+    )
 
 
 def _tune() -> "train.Hyperparameters":
-    """Search with a Katib Experiment on this machine, wherever WORKSHOP_TARGET points: a tour needs no cluster."""
+    """Search with a Katib Experiment on this machine, wherever WORKSHOP_TARGET points: a tour needs
+    no cluster.
+    """
     from kubeflow_workshop.katib import spec
     from kubeflow_workshop.katib.laptop import Laptop
     from kubeflow_workshop.stock import train
 
-    arguments = ["--ticker=MSFT", f"--start={FIRST_DAY}", "--network=relative", f"--epochs={EPOCHS}"]
+    arguments = [
+        "--ticker=MSFT",
+        f"--start={FIRST_DAY}",
+        "--network=relative",
+        f"--epochs={EPOCHS}",
+    ]
     with tempfile.TemporaryDirectory() as room:
         door = Laptop(room)
-        name = door.create(spec.case_study(spec.RANDOM, {"random_state": 0}, name="tour", max_trials=TRIALS, early_stopping=False, arguments=arguments))
+        name = door.create(
+            spec.case_study(
+                spec.RANDOM,
+                {"random_state": 0},
+                name="tour",
+                max_trials=TRIALS,
+                early_stopping=False,
+                arguments=arguments,
+            )
+        )
         door.wait(name)
         best = {one["name"]: one["value"] for one in door.best(name)["parameterAssignments"]}
-    return train.Hyperparameters(window=int(best["window"]), learning_rate=float(best["learning-rate"]), units=int(best["units"]), epochs=EPOCHS)
+    return train.Hyperparameters(
+        window=int(best["window"]),
+        learning_rate=float(best["learning-rate"]),
+        units=int(best["units"]),
+        epochs=EPOCHS,
+    )
 
 
 def _judge(trained: dict) -> pd.DataFrame:
     """A row a forecaster: its error on the test days, and its skill against persistence."""
     rows = {
-        network: (result.scores.mae, result.scores.skill, f"{result.scores.skill_low:+.2f} to {result.scores.skill_high:+.2f}")
+        network: (
+            result.scores.mae,
+            result.scores.skill,
+            f"{result.scores.skill_low:+.2f} to {result.scores.skill_high:+.2f}",
+        )
         for network, result in trained.items()
     }
     rows["tomorrow = today"] = (trained["talk"].scores.persistence_mae, 0.0, "")
-    return pd.DataFrame.from_dict(rows, orient="index", columns=["test MAE, dollars", "skill", "95 % of it"])
+    return pd.DataFrame.from_dict(
+        rows, orient="index", columns=["test MAE, dollars", "skill", "95 % of it"]
+    )
 
 
 def _draw(trained: dict, errors: pd.Series, figure: Path) -> None:
@@ -109,9 +150,13 @@ def _draw(trained: dict, errors: pd.Series, figure: Path) -> None:
     from kubeflow_workshop.stock import model, plots
 
     plots.style()
-    tests = {name: result.parts.test for name, result in trained.items()}  # the same days, whatever the window
+    # the same days, whatever the window
+    tests = {name: result.parts.test for name, result in trained.items()}
     days = {"price": pd.Series(tests["talk"].targets, tests["talk"].dates)}
-    days |= {name: pd.Series(model.forecast(trained[name].model, test), test.dates) for name, test in tests.items()}
+    days |= {
+        name: pd.Series(model.forecast(trained[name].model, test), test.dates)
+        for name, test in tests.items()
+    }
     drawn, (left, right) = plt.subplots(1, 2, figsize=(11, 3.8), width_ratios=[3, 2])
     plots.lines(
         days,
@@ -120,7 +165,12 @@ def _draw(trained: dict, errors: pd.Series, figure: Path) -> None:
         y="Microsoft, dollars",
         ax=left,
     )
-    plots.bars({name.replace(" = ", "\n= "): error for name, error in errors.items()}, title="Doing nothing is hard to beat", y="test MAE, dollars", ax=right)
+    plots.bars(
+        {name.replace(" = ", "\n= "): error for name, error in errors.items()},
+        title="Doing nothing is hard to beat",
+        y="test MAE, dollars",
+        ax=right,
+    )
     partial = figure.with_name(".tour.partial.png")
     drawn.savefig(partial)
     partial.replace(figure)

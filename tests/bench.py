@@ -38,7 +38,9 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def slide(parts: Split, shuffled: object = None) -> float:
-    """The training as it is on the slide; returns its validation MAE. With a dataset, it takes the batches from there."""
+    """The training as it is on the slide; returns its validation MAE. With a dataset, it takes the
+    batches from there.
+    """
     import keras
 
     keras.utils.set_random_seed(0)
@@ -48,9 +50,22 @@ def slide(parts: Split, shuffled: object = None) -> float:
     network.compile(optimizer=keras.optimizers.Adam(0.001), loss="mse", metrics=["mae"])
     validation = (parts.validation.inputs, parts.validation.targets)
     if shuffled is None:
-        network.fit(parts.train.inputs, parts.train.targets, validation_data=validation, epochs=100, verbose=0)
+        network.fit(
+            parts.train.inputs,
+            parts.train.targets,
+            validation_data=validation,
+            epochs=100,
+            verbose=0,
+        )
     else:
-        network.fit(shuffled, validation_data=validation, steps_per_epoch=-(-len(parts.train) // model.BATCH), epochs=100, verbose=0, shuffle=False)
+        network.fit(
+            shuffled,
+            validation_data=validation,
+            steps_per_epoch=-(-len(parts.train) // model.BATCH),
+            epochs=100,
+            verbose=0,
+            shuffle=False,
+        )
     return float(np.abs(np.asarray(network(validation[0]))[:, 0] - validation[1]).mean())
 
 
@@ -60,17 +75,27 @@ def ours(parts: Split) -> float:
 
 
 def training() -> Iterator[Row]:
-    """Three pairs, in turn, after one of each that is not counted; and once with the same batches, for the error."""
+    """Three pairs, in turn, after one of each that is not counted; and once with the same batches,
+    for the error.
+    """
     import tensorflow as tf
 
     parts = split(windows(prices.load("MSFT", start="2012-03-01")["adj_close"], 3))
     ours(parts)
     pairs = [(seconds(lambda: slide(parts)), seconds(lambda: ours(parts))) for _ in range(3)]
     ratio = statistics.median(plain / fast for plain, fast in pairs)
-    yield "talk's training, 100 epochs: plain fit / ours", f"{ratio:.1f} ({', '.join(f'{a:.1f} s / {b:.1f} s' for a, b in pairs)})", "at least 5"
+    yield (
+        "talk's training, 100 epochs: plain fit / ours",
+        f"{ratio:.1f} ({', '.join(f'{a:.1f} s / {b:.1f} s' for a, b in pairs)})",
+        "at least 5",
+    )
     whole = tf.data.Dataset.from_tensor_slices((parts.train.inputs, parts.train.targets)).cache()
     plain = slide(parts, whole.shuffle(len(parts.train), seed=0).batch(model.BATCH).repeat())
-    yield "validation MAE, same batches: ours / plain fit", f"{ours(parts) / plain:.4f} (plain {plain:.4f} dollars)", "0.95 to 1.05"
+    yield (
+        "validation MAE, same batches: ours / plain fit",
+        f"{ours(parts) / plain:.4f} (plain {plain:.4f} dollars)",
+        "0.95 to 1.05",
+    )
 
 
 def loop(closes: pd.Series, length: int) -> tuple[np.ndarray, np.ndarray, list]:
@@ -80,7 +105,11 @@ def loop(closes: pd.Series, length: int) -> tuple[np.ndarray, np.ndarray, list]:
         inputs.append(closes.iloc[day - length : day].to_numpy())
         targets.append(closes.iloc[day])
         dates.append(closes.index[day])
-    return np.array(inputs, dtype=np.float32)[..., np.newaxis], np.array(targets, dtype=np.float32), dates
+    return (
+        np.array(inputs, dtype=np.float32)[..., np.newaxis],
+        np.array(targets, dtype=np.float32),
+        dates,
+    )
 
 
 def window() -> Iterator[Row]:
@@ -89,13 +118,24 @@ def window() -> Iterator[Row]:
     slow = min(seconds(lambda: [loop(closes, 3) for closes in series]) for _ in range(3))
     fast = min(seconds(lambda: [windows(closes, 3) for closes in series]) for _ in range(20))
     same = all(
-        np.array_equal(loop(closes, 3)[0], windows(closes, 3).inputs) and np.array_equal(loop(closes, 3)[1], windows(closes, 3).targets) for closes in series
+        np.array_equal(loop(closes, 3)[0], windows(closes, 3).inputs)
+        and np.array_equal(loop(closes, 3)[1], windows(closes, 3).targets)
+        for closes in series
     )
     rows = sum(map(len, series))
-    yield f"windows over {rows:,} rows: loop / ours", f"{slow / fast:.0f} ({slow * 1e3:.0f} ms / {fast * 1e3:.2f} ms), equal to the bit: {same}", "at least 100"
+    yield (
+        f"windows over {rows:,} rows: loop / ours",
+        f"{slow / fast:.0f} ({slow * 1e3:.0f} ms / {fast * 1e3:.2f} ms), equal to the bit: {same}",
+        "at least 100",
+    )
     long = pd.Series(np.linspace(20, 30, 10_000_000))
-    each = {n: min(seconds(lambda n=n: windows(long.iloc[: n * 1_000_000], 3)) for _ in range(5)) / n for n in (1, 2, 5, 10)}
-    sizes = ", ".join(f"{n} million: {milliseconds * 1e3:.2f} ms" for n, milliseconds in each.items())
+    each = {
+        n: min(seconds(lambda n=n: windows(long.iloc[: n * 1_000_000], 3)) for _ in range(5)) / n
+        for n in (1, 2, 5, 10)
+    }
+    sizes = ", ".join(
+        f"{n} million: {milliseconds * 1e3:.2f} ms" for n, milliseconds in each.items()
+    )
     yield "windows, time a million rows", f"{sizes}", "the same from 2 million on"
 
 
@@ -103,7 +143,9 @@ def memory() -> Iterator[Row]:
     """The training program in a process of its own."""
     command = [sys.executable, "-m", train.__name__, "--ticker", "MSFT", "--start", "2012-03-01"]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    kilobytes = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / (1024 if sys.platform == "darwin" else 1)
+    kilobytes = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / (
+        1024 if sys.platform == "darwin" else 1
+    )
     yield "a training run's peak memory", f"{kilobytes / 1e6:.2f} GB", "under 1.2 GB"
 
 
@@ -114,15 +156,27 @@ def notebooks() -> Iterator[Row]:
 
     times = {}
     for path in sorted((ROOT / "tutorials").glob("[0-9]*.ipynb")):
-        client = NotebookClient(nbformat.read(path, as_version=4), timeout=600, resources={"metadata": {"path": str(path.parent)}})
+        client = NotebookClient(
+            nbformat.read(path, as_version=4),
+            timeout=600,
+            resources={"metadata": {"path": str(path.parent)}},
+        )
         times[path.stem[:2]] = seconds(client.execute)
     each = ", ".join(f"{number}: {took:.0f}" for number, took in times.items())
     foundation = sum(took for number, took in times.items() if number <= "04")
-    yield "notebooks 00 to 04", f"{foundation:.0f} s (all {len(times)}: {sum(times.values()):.0f} s; {each})", "under 240 s"
+    yield (
+        "notebooks 00 to 04",
+        f"{foundation:.0f} s (all {len(times)}: {sum(times.values()):.0f} s; {each})",
+        "under 240 s",
+    )
 
 
-def trials_a_minute(starter: type, programs: list[list[str]], parallel: int) -> tuple[float, float, list[str]]:
-    """How many trials a minute a starter runs, its own start counted in and left out; and what each printed."""
+def trials_a_minute(
+    starter: type, programs: list[list[str]], parallel: int
+) -> tuple[float, float, list[str]]:
+    """How many trials a minute a starter runs, its own start counted in and left out; and what each
+    printed.
+    """
 
     def run(program: list[str]) -> str:
         running = server.start(program)
@@ -142,25 +196,54 @@ def trials_a_minute(starter: type, programs: list[list[str]], parallel: int) -> 
 
 
 def tuning() -> Iterator[Row]:
-    """The case study's trials: in fresh processes and as forks, one and two at a time; and trials that do nothing."""
+    """The case study's trials: in fresh processes and as forks, one and two at a time; and trials
+    that do nothing.
+    """
     case_study = spec.case_study()["spec"]
     suggestion = Suggestion(case_study)
-    command = case_study["trialTemplate"]["trialSpec"]["spec"]["template"]["spec"]["containers"][0]["command"]
-    names = {parameter["name"]: parameter["reference"] for parameter in case_study["trialTemplate"]["trialParameters"]}
+    command = case_study["trialTemplate"]["trialSpec"]["spec"]["template"]["spec"]["containers"][0][
+        "command"
+    ]
+    names = {
+        parameter["name"]: parameter["reference"]
+        for parameter in case_study["trialTemplate"]["trialParameters"]
+    }
     programs = []
     for _ in range(case_study["maxTrialCount"]):
         assignment = suggestion.ask()[1]
-        programs.append(substitute(command, {name: assignment[reference] for name, reference in names.items()}))
+        programs.append(
+            substitute(command, {name: assignment[reference] for name, reference in names.items()})
+        )
     fresh, _, plain = trials_a_minute(workers.Fresh, programs, 1)
-    (one, one_up, printed), (two, two_up, again) = (trials_a_minute(workers.Server, programs, parallel) for parallel in (1, 2))
-    rows = {"forks / fresh processes": (one_up, fresh, one, fresh, "3"), "two at a time / one": (two_up, one_up, two, one, "1.5")}
+    (one, one_up, printed), (two, two_up, again) = (
+        trials_a_minute(workers.Server, programs, parallel) for parallel in (1, 2)
+    )
+    rows = {
+        "forks / fresh processes": (one_up, fresh, one, fresh, "3"),
+        "two at a time / one": (two_up, one_up, two, one, "1.5"),
+    }
     for what, (up, rival_up, whole, rival, goal) in rows.items():
-        counted_in = f"with the server's start, on {len(programs)} trials: {whole / rival:.1f} ({whole:.0f} / {rival:.0f})"
-        yield f"trials a minute: {what}", f"{up / rival_up:.1f} ({up:.0f} / {rival_up:.0f}); {counted_in}", f"at least {goal}"
-    yield "what the trials printed", f"the same in all three: {plain == printed == again}", "the same"
+        counted_in = (
+            f"with the server's start, on {len(programs)} trials: {whole / rival:.1f} ({whole:.0f}"
+            f" / {rival:.0f})"
+        )
+        yield (
+            f"trials a minute: {what}",
+            f"{up / rival_up:.1f} ({up:.0f} / {rival_up:.0f}); {counted_in}",
+            f"at least {goal}",
+        )
+    yield (
+        "what the trials printed",
+        f"the same in all three: {plain == printed == again}",
+        "the same",
+    )
     with tempfile.TemporaryDirectory() as state:
-        nothing = copy.deepcopy(spec.case_study(parallel=1, early_stopping=False) | {"metadata": {"name": "nothing"}})
-        container = nothing["spec"]["trialTemplate"]["trialSpec"]["spec"]["template"]["spec"]["containers"][0]
+        nothing = copy.deepcopy(
+            spec.case_study(parallel=1, early_stopping=False) | {"metadata": {"name": "nothing"}}
+        )
+        container = nothing["spec"]["trialTemplate"]["trialSpec"]["spec"]["template"]["spec"][
+            "containers"
+        ][0]
         container["command"] = ["echo", "Validation-MAE=1", *command[-3:]]
         door = Laptop(state)
         took = seconds(lambda: door.wait(door.create(nothing))) / nothing["spec"]["maxTrialCount"]
@@ -176,10 +259,21 @@ def suggestions() -> Iterator[Row]:
         number, assignment = suggestion.ask()
         took.append(time.perf_counter() - begin)
         suggestion.tell(number, float(assignment["learning-rate"]))
-    yield "tpe's suggestions 991 to 1,010, the median", f"{statistics.median(took[990:]) * 1e3:.0f} ms", "under 50 ms"
+    yield (
+        "tpe's suggestions 991 to 1,010, the median",
+        f"{statistics.median(took[990:]) * 1e3:.0f} ms",
+        "under 50 ms",
+    )
 
 
-FIGURES = {"memory": memory, "windows": window, "training": training, "notebooks": notebooks, "tuning": tuning, "suggestions": suggestions}
+FIGURES = {
+    "memory": memory,
+    "windows": window,
+    "training": training,
+    "notebooks": notebooks,
+    "tuning": tuning,
+    "suggestions": suggestions,
+}
 
 
 def main() -> None:

@@ -2,8 +2,9 @@
 
     python tests/offline.py COMMAND [ARGUMENT ...]
 
-Linux gives the command a network namespace of its own, which an ordinary user may make. Where the system does not let us (macOS, Windows, a hardened
-Linux), the command runs with the network as it is, a line says so, and tests/test_offline.py skips on a person's machine and fails in CI.
+Linux gives the command a network namespace of its own, which an ordinary user may make. Where the
+system does not let us (macOS, Windows, a hardened Linux), the command runs with the network as it
+is, a line says so, and tests/test_offline.py skips on a person's machine and fails in CI.
 """
 
 import ctypes
@@ -27,7 +28,11 @@ def leave_the_network() -> None:
     user, group = os.getuid(), os.getgid()
     if ctypes.CDLL(None, use_errno=True).unshare(NEW_USER | NEW_NET):
         raise OSError(ctypes.get_errno(), "unshare")
-    for name, text in (("setgroups", "deny"), ("uid_map", f"{user} {user} 1"), ("gid_map", f"{group} {group} 1")):
+    for name, text in (
+        ("setgroups", "deny"),
+        ("uid_map", f"{user} {user} 1"),
+        ("gid_map", f"{group} {group} 1"),
+    ):
         with open(f"/proc/self/{name}", "w") as file:
             file.write(text)
     with socket.socket() as any_socket:
@@ -40,7 +45,11 @@ def main() -> None:
         leave_the_network()
         os.environ["WORKSHOP_OFFLINE"] = "1"
     except (OSError, AttributeError, ImportError) as error:
-        print(f"offline: this system does not let the tests give up the network ({error}); they run with it.", file=sys.stderr)
+        print(
+            f"offline: this system does not let the tests give up the network ({error}); they run"
+            " with it.",
+            file=sys.stderr,
+        )
     os.execvp(sys.argv[1], sys.argv[1:])
 
 

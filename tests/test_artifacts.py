@@ -11,7 +11,9 @@ ARTIFACTS = runpy.run_path(str(course_file("tutorials/artifacts/make.py")))["ART
 
 
 def test_every_artifact_is_one_that_is_made():
-    assert {path.name for path in course_file("tutorials/artifacts").iterdir() if path.is_file()} == {"make.py", *ARTIFACTS}
+    assert {
+        path.name for path in course_file("tutorials/artifacts").iterdir() if path.is_file()
+    } == {"make.py", *ARTIFACTS}
 
 
 @pytest.mark.parametrize("name", ARTIFACTS)

@@ -14,13 +14,21 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="CI runs on Linux")
 
 @pytest.fixture
 def checkout(tmp_path):
-    """A checkout with shared tools beside it, on a machine whose docker, make and docker-up only write down what they are asked, and nothing is missing."""
+    """A checkout with shared tools beside it, on a machine whose docker, make and docker-up only
+    write down what they are asked, and nothing is missing.
+    """
     (tmp_path / "checkout/.ci").mkdir(parents=True)
     shutil.copy(RUN, tmp_path / "checkout/.ci/run")
     programs = {
         "programs/docker": "exit ${ENGINE:-1}",
-        "programs/make": 'echo "make $* with ${DOCKER_HOST:-no engine}" >> "$SAID"; [ -z "$HANGS" ] || { echo hangs; exec sleep 60; }; exit ${MAKE:-0}',
-        "shared/tools/docker-up": 'echo "engine ${1:-up}" >> "$SAID"; echo "export DOCKER_HOST=unix:///engine"; exit ${UP:-0}',
+        "programs/make": (
+            'echo "make $* with ${DOCKER_HOST:-no engine}" >> "$SAID"; [ -z "$HANGS" ] || { echo'
+            " hangs; exec sleep 60; }; exit ${MAKE:-0}"
+        ),
+        "shared/tools/docker-up": (
+            'echo "engine ${1:-up}" >> "$SAID"; echo "export DOCKER_HOST=unix:///engine"; exit'
+            " ${UP:-0}"
+        ),
     }
     programs |= dict.fromkeys(("programs/wine", "programs/mvn", "programs/shellcheck"), "exit 0")
     for name, script in programs.items():
@@ -33,8 +41,17 @@ def checkout(tmp_path):
 def start(checkout, **settings):
     (checkout / "said").unlink(missing_ok=True)
     environment = {name: value for name, value in os.environ.items() if name != "DOCKER_HOST"}
-    environment |= {"PATH": f"{checkout}/programs{os.pathsep}{os.environ['PATH']}", "SAID": f"{checkout}/said"} | settings
-    return subprocess.Popen(["bash", checkout / "checkout/.ci/run"], env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    environment |= {
+        "PATH": f"{checkout}/programs{os.pathsep}{os.environ['PATH']}",
+        "SAID": f"{checkout}/said",
+    } | settings
+    return subprocess.Popen(
+        ["bash", checkout / "checkout/.ci/run"],
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
 
 
 def said(checkout):
@@ -82,4 +99,7 @@ def test_what_the_launchers_tests_need_is_installed_where_it_is_missing(checkout
     for name in ("bash", "dirname", "id", "tail", "sh"):
         (checkout / "programs" / name).symlink_to(shutil.which(name))
     assert start(checkout, PATH=f"{checkout}/programs").wait(30) == 0
-    assert said(checkout)[:2] == ["apt-get -qq update", "env DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends shellcheck"]
+    assert said(checkout)[:2] == [
+        "apt-get -qq update",
+        "env DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends shellcheck",
+    ]

@@ -30,29 +30,55 @@ def test_the_readme_is_no_more_than_two_screens():
 
 
 def test_the_map_lists_each_notebook_with_the_minutes_of_its_metadata():
-    rows = re.findall(r"^\| \d\d \| \[(.+?)\]\((\S+?)\) \| (\d+) min \| (\d+) min \| (\d+) min \|", (ROOT / "README.md").read_text(), re.MULTILINE)
-    listed = {path: (title, int(read), int(machine), int(exercise)) for title, path, read, machine, exercise in rows}
+    rows = re.findall(
+        r"^\| \d\d \| \[(.+?)\]\((\S+?)\) \| (\d+) min \| (\d+) min \| (\d+) min \|",
+        (ROOT / "README.md").read_text(),
+        re.MULTILINE,
+    )
+    listed = {
+        path: (title, int(read), int(machine), int(exercise))
+        for title, path, read, machine, exercise in rows
+    }
     true = {}
     for path in sorted(ROOT.glob("tutorials/[0-9]*.ipynb")):
         document = nbformat.read(path, as_version=4)
         holds = document.metadata["workshop"]
         title = document.cells[0].source.splitlines()[0].removeprefix("# ")
-        true[str(path.relative_to(ROOT))] = (title, holds["read_minutes"], holds["machine_minutes"], holds["exercise_minutes"])
+        true[str(path.relative_to(ROOT))] = (
+            title,
+            holds["read_minutes"],
+            holds["machine_minutes"],
+            holds["exercise_minutes"],
+        )
     assert listed == true
 
 
 @pytest.mark.parametrize("page", PAGES[:2])
 def test_every_make_command_that_a_page_names_exists(page):
     known = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    named = set(re.findall(r"make ([a-z-]+)", "\n".join(re.findall(r"`([^`]+)`", (ROOT / page).read_text()))))
+    named = set(
+        re.findall(
+            r"make ([a-z-]+)", "\n".join(re.findall(r"`([^`]+)`", (ROOT / page).read_text()))
+        )
+    )
     assert named
     assert named <= known
 
 
 def test_the_table_of_datasets_says_what_the_cards_say():
-    rows = re.findall(r"^\| ([A-Z]+) \| (.+?) \| ([\d,]+) \| (\S+) \| (\S+) \|", (ROOT / "datasets/README.md").read_text(), re.MULTILINE)
-    listed = {ticker: (company, int(count.replace(",", "")), first, last) for ticker, company, count, first, last in rows}
-    assert listed == {ticker: (card["company"], card["rows"], card["first_day"], card["last_day"]) for ticker, card in prices.cards().items()}
+    rows = re.findall(
+        r"^\| ([A-Z]+) \| (.+?) \| ([\d,]+) \| (\S+) \| (\S+) \|",
+        (ROOT / "datasets/README.md").read_text(),
+        re.MULTILINE,
+    )
+    listed = {
+        ticker: (company, int(count.replace(",", "")), first, last)
+        for ticker, company, count, first, last in rows
+    }
+    assert listed == {
+        ticker: (card["company"], card["rows"], card["first_day"], card["last_day"])
+        for ticker, card in prices.cards().items()
+    }
 
 
 def test_conda_and_binder_get_the_pins_of_the_lock():
@@ -65,7 +91,9 @@ def test_conda_and_binder_get_the_pins_of_the_lock():
 
 def test_the_lock_is_universal():
     lines = (ROOT / "requirements.txt").read_text().splitlines()
-    tensorflow = {line.split("==")[0]: line.split(";")[1] for line in lines if line.startswith("tensorflow")}
+    tensorflow = {
+        line.split("==")[0]: line.split(";")[1] for line in lines if line.startswith("tensorflow")
+    }
     assert set(tensorflow) == {"tensorflow", "tensorflow-cpu"}
     assert "x86_64" in tensorflow["tensorflow-cpu"]
     assert "win32" in tensorflow["tensorflow-cpu"]
@@ -87,7 +115,17 @@ def test_ci_fits_into_an_hour():
 
 @pytest.mark.parametrize("card", sorted(ROOT.glob("datasets/*.json")), ids=lambda card: card.stem)
 def test_each_card_says_all_that_the_reader_needs(card):
-    assert set(json.loads(card.read_text())) >= {"what", "source", "licence", "retrieved", "rows", "first_day", "last_day", "sha256", "make_again"}
+    assert set(json.loads(card.read_text())) >= {
+        "what",
+        "source",
+        "licence",
+        "retrieved",
+        "rows",
+        "first_day",
+        "last_day",
+        "sha256",
+        "make_again",
+    }
 
 
 def test_no_secret_absolute_path_or_registry_is_committed():
@@ -99,4 +137,5 @@ def test_no_secret_absolute_path_or_registry_is_committed():
         text=True,
         check=False,
     )
-    assert [line for line in found.stdout.splitlines() if "/home/jovyan" not in line] == []  # the home in every image of Kubeflow Notebooks
+    # the home in every image of Kubeflow Notebooks
+    assert [line for line in found.stdout.splitlines() if "/home/jovyan" not in line] == []

@@ -15,7 +15,9 @@ from kubeflow_workshop import doctor
 from kubeflow_workshop.doctor import Finding
 from kubeflow_workshop.files import course_file
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="the stand-in programs are shell scripts")
+pytestmark = pytest.mark.skipif(
+    os.name != "posix", reason="the stand-in programs are shell scripts"
+)
 
 ENGINE = {"ServerVersion": "28.2.2", "NCPU": 8, "MemTotal": 16 * 10**9}
 
@@ -41,7 +43,11 @@ def memory(monkeypatch, tmp_path):
     monkeypatch.setattr(doctor, "CGROUP", tmp_path / "no-cgroup")
 
     def set_to(total: float, available: float) -> None:
-        monkeypatch.setattr(doctor.psutil, "virtual_memory", lambda: SimpleNamespace(total=total * 1e9, available=available * 1e9))
+        monkeypatch.setattr(
+            doctor.psutil,
+            "virtual_memory",
+            lambda: SimpleNamespace(total=total * 1e9, available=available * 1e9),
+        )
 
     return set_to
 
@@ -56,7 +62,10 @@ def says(value: object) -> str:
 
 def test_the_oldest_and_newest_python_are_those_of_pyproject():
     wanted = tomllib.loads(course_file("pyproject.toml").read_text())["project"]["requires-python"]
-    assert wanted == f">={'.'.join(map(str, doctor.OLDEST))},<{doctor.NEWEST[0]}.{doctor.NEWEST[1] + 1}"
+    assert (
+        wanted
+        == f">={'.'.join(map(str, doctor.OLDEST))},<{doctor.NEWEST[0]}.{doctor.NEWEST[1] + 1}"
+    )
 
 
 def test_this_python_is_named():
@@ -76,7 +85,9 @@ def test_a_package_at_another_version_than_the_lock_is_named(monkeypatch, tmp_pa
     (tmp_path / "requirements.txt").write_text("numpy==2.4.6\npandas==2.3.3\n")
     monkeypatch.setattr(doctor, "course_file", lambda path: tmp_path / path)
     at = doctor.importlib.metadata.version
-    monkeypatch.setattr(doctor.importlib.metadata, "version", lambda name: "0.0.1" if name == "numpy" else at(name))
+    monkeypatch.setattr(
+        doctor.importlib.metadata, "version", lambda name: "0.0.1" if name == "numpy" else at(name)
+    )
     finding = found("packages")
     assert finding.status == "warn"
     assert "numpy" in finding.says
@@ -128,19 +139,29 @@ def test_an_engine_that_one_may_not_speak_to_comes_with_the_group(programs):
 
 
 def test_a_cluster_that_answers_is_named_by_its_version(programs):
-    programs("kubectl", says({"clientVersion": {"gitVersion": "v1.34.1"}, "serverVersion": {"gitVersion": "v1.34.0"}}))
+    programs(
+        "kubectl",
+        says(
+            {"clientVersion": {"gitVersion": "v1.34.1"}, "serverVersion": {"gitVersion": "v1.34.0"}}
+        ),
+    )
     assert found("kubectl") == Finding("kubectl", "ok", "v1.34.1")
     assert found("cluster").status == "ok"
     assert "v1.34.0" in found("cluster").says
 
 
 def test_kubectl_without_a_cluster_is_ok_and_the_cluster_is_not(programs):
-    programs("kubectl", says({"clientVersion": {"gitVersion": "v1.34.1"}}) + "; echo refused >&2; exit 1")
+    programs(
+        "kubectl", says({"clientVersion": {"gitVersion": "v1.34.1"}}) + "; echo refused >&2; exit 1"
+    )
     assert found("kubectl").status == "ok"
     assert found("cluster").status == "warn"
 
 
-@pytest.mark.parametrize("answer", ["echo nonsense", "echo '[1]'", "echo null", "exit 3", r"printf '\377\376'", "kill -9 $$"])
+@pytest.mark.parametrize(
+    "answer",
+    ["echo nonsense", "echo '[1]'", "echo null", "exit 3", r"printf '\377\376'", "kill -9 $$"],
+)
 def test_a_program_that_answers_nonsense_becomes_a_finding(programs, answer):
     programs("docker", answer)
     programs("kubectl", answer)
@@ -161,7 +182,10 @@ def test_programs_that_hang_are_ended_with_their_children(programs, monkeypatch,
     assert by_name["cluster"].status == "warn"
     for name in ("docker", "kubectl"):
         pid = int(Path(f"{child}-{name}").read_text())
-        assert not doctor.psutil.pid_exists(pid) or doctor.psutil.Process(pid).status() == doctor.psutil.STATUS_ZOMBIE
+        assert (
+            not doctor.psutil.pid_exists(pid)
+            or doctor.psutil.Process(pid).status() == doctor.psutil.STATUS_ZOMBIE
+        )
 
 
 @pytest.mark.parametrize("listens", [True, False])
@@ -223,16 +247,39 @@ def test_whatever_breaks_becomes_a_finding(monkeypatch):
     assert found("memory") == Finding("memory", "warn", "could not be looked at (RuntimeError)")
 
 
-OK = [Finding("Python", "ok", "3.12.1"), Finding("memory", "ok", "16.0 GB, 9.0 GB of it free"), Finding("cluster", "warn", "none answers")]
+OK = [
+    Finding("Python", "ok", "3.12.1"),
+    Finding("memory", "ok", "16.0 GB, 9.0 GB of it free"),
+    Finding("cluster", "warn", "none answers"),
+]
 
 
 @pytest.mark.parametrize(
     ("findings", "laptop", "cluster"),
     [
         (OK, "yes", "A cluster of the workshop's size fits"),
-        ([*OK, Finding("cores", "warn", "2", stops="cluster"), Finding("Docker", "missing", "no", stops="cluster")], "yes", "this machine: cores, Docker."),
-        ([Finding("cluster", "ok", "one answers"), Finding("Docker", "missing", "no", stops="cluster")], "yes", "yes, on the cluster that answers"),
-        ([*OK, Finding("disk", "missing", "1 GB free", stops="laptop")], "not yet. Mend this first: disk.", "not yet"),
+        (
+            [
+                *OK,
+                Finding("cores", "warn", "2", stops="cluster"),
+                Finding("Docker", "missing", "no", stops="cluster"),
+            ],
+            "yes",
+            "this machine: cores, Docker.",
+        ),
+        (
+            [
+                Finding("cluster", "ok", "one answers"),
+                Finding("Docker", "missing", "no", stops="cluster"),
+            ],
+            "yes",
+            "yes, on the cluster that answers",
+        ),
+        (
+            [*OK, Finding("disk", "missing", "1 GB free", stops="laptop")],
+            "not yet. Mend this first: disk.",
+            "not yet",
+        ),
         ([], "yes", "yes"),
     ],
 )
@@ -254,8 +301,16 @@ def test_the_report_is_aligned_and_puts_what_to_do_below():
 
 
 def test_no_host_user_or_path_gets_into_the_report(programs):
-    programs("docker", says({"Name": "secret-host", "DockerRootDir": "/home/alice/docker"}) + "; echo 'unix:///home/alice/docker.sock' >&2; exit 1")
-    programs("kubectl", says({"clientVersion": {"gitVersion": "v1.34.1"}}) + "; echo 'https://alice@secret-host:6443 refused' >&2; exit 1")
+    programs(
+        "docker",
+        says({"Name": "secret-host", "DockerRootDir": "/home/alice/docker"})
+        + "; echo 'unix:///home/alice/docker.sock' >&2; exit 1",
+    )
+    programs(
+        "kubectl",
+        says({"clientVersion": {"gitVersion": "v1.34.1"}})
+        + "; echo 'https://alice@secret-host:6443 refused' >&2; exit 1",
+    )
     report = doctor.report()
     for word in ("alice", "secret-host", str(Path.home()), str(course_file(".").resolve())):
         assert word not in report

@@ -18,7 +18,9 @@ def test_a_command_that_works_exits_with_0_and_says_nothing(capsys):
 
 
 def test_a_mistake_of_the_user_is_one_line_on_stderr_and_exit_code_2(capsys):
-    assert exit_with_one_sentence(stop(CourseError("mine.csv,\n  row 3: close is 0;\tmend it."))) == 2
+    assert (
+        exit_with_one_sentence(stop(CourseError("mine.csv,\n  row 3: close is 0;\tmend it."))) == 2
+    )
     assert capsys.readouterr() == ("", "error: mine.csv, row 3: close is 0; mend it.\n")
 
 
@@ -39,5 +41,7 @@ def test_a_notebook_shows_the_sentence_and_no_traceback():
 def test_a_parser_says_what_is_wrong_in_one_sentence():
     parser = CourseParser(prog="workshop x")
     parser.add_argument("--count", type=int)
-    with pytest.raises(CourseError, match=r"argument --count: invalid int value: 'two'; see workshop x --help\."):
+    with pytest.raises(
+        CourseError, match=r"argument --count: invalid int value: 'two'; see workshop x --help\."
+    ):
         parser.parse_args(["--count", "two"])

@@ -14,10 +14,17 @@ def test_in_a_checkout_they_are_in_the_checkout():
 
 def test_in_an_installed_package_they_are_in_the_package(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "PACKAGE", tmp_path / "site-packages" / "kubeflow_workshop")
-    assert files.course_file("datasets/MSFT.csv") == tmp_path / "site-packages" / "kubeflow_workshop" / "course" / "datasets" / "MSFT.csv"
+    assert (
+        files.course_file("datasets/MSFT.csv")
+        == tmp_path / "site-packages" / "kubeflow_workshop" / "course" / "datasets" / "MSFT.csv"
+    )
 
 
 def test_the_wheel_holds_what_the_package_looks_for():
-    wheel = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
-    assert wheel == {name: f"kubeflow_workshop/course/{name}" for name in ("datasets", "tutorials/solutions")}
+    wheel = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"][
+        "targets"
+    ]["wheel"]["force-include"]
+    assert wheel == {
+        name: f"kubeflow_workshop/course/{name}" for name in ("datasets", "tutorials/solutions")
+    }
     assert all((ROOT / name).is_dir() for name in wheel)

@@ -1,6 +1,7 @@
 """The rooms of the house and who may import whom, read from the source of every module.
 
-The rules hold for rooms that are not built yet, too: they begin to bite when the first module is there.
+The rules hold for rooms that are not built yet, too: they begin to bite when the first module is
+there.
 """
 
 import ast
@@ -29,9 +30,22 @@ MAY_IMPORT = {
     "doctor": {"errors", "files"},
     "loop": {"errors", "files", "target", "stock", "pipelines", "serving", "katib"},
     "tour": {"errors", "files", "target", "stock", "pipelines", "serving", "katib", "loop"},
-    "cli": {"errors", "files", "target", "stock", "pipelines", "serving", "katib", "loop", "tour", "doctor"},
+    "cli": {
+        "errors",
+        "files",
+        "target",
+        "stock",
+        "pipelines",
+        "serving",
+        "katib",
+        "loop",
+        "tour",
+        "doctor",
+    },
 }
-"""Room → the rooms it may import, besides itself and the package's own constants. A room that is not named here may import none."""
+"""Room → the rooms it may import, besides itself and the package's own constants. A room that is
+not named here may import none.
+"""
 STOCK = {
     "prices": set(),
     "windows": set(),
@@ -45,7 +59,9 @@ STOCK = {
 
 
 def imports(source: str, top_only: bool = False) -> set[str]:
-    """The modules that a module imports, as `a.b.c`; `top_only`: when it is itself imported. What only type checkers read does not count."""
+    """The modules that a module imports, as `a.b.c`; `top_only`: when it is itself imported. What
+    only type checkers read does not count.
+    """
     found = set()
 
     def visit(node: ast.AST) -> None:
@@ -57,7 +73,9 @@ def imports(source: str, top_only: bool = False) -> set[str]:
         elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
             for child in node.orelse:
                 visit(child)
-        elif not (top_only and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)):
+        elif not (
+            top_only and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        ):
             for child in ast.iter_child_nodes(node):
                 visit(child)
 
@@ -67,7 +85,11 @@ def imports(source: str, top_only: bool = False) -> set[str]:
 
 def modules() -> dict[str, str]:
     """Path in the package → source."""
-    return {path.relative_to(PACKAGE).as_posix(): path.read_text() for path in sorted(PACKAGE.rglob("*.py")) if "course" not in path.parts}
+    return {
+        path.relative_to(PACKAGE).as_posix(): path.read_text()
+        for path in sorted(PACKAGE.rglob("*.py"))
+        if "course" not in path.parts
+    }
 
 
 def room(path: str) -> str:
@@ -84,13 +106,22 @@ def broken_rules(sources: dict[str, str]) -> list[str]:
         for name in imports(source):
             first, *rest = name.split(".")
             there = rest[0] if rest else ""
-            if first in outside or (first == NAME and there in rooms and there != here and there not in MAY_IMPORT.get(here, set())):
+            if first in outside or (
+                first == NAME
+                and there in rooms
+                and there != here
+                and there not in MAY_IMPORT.get(here, set())
+            ):
                 broken.append(f"{path} → {name}")
             if here == "stock" and first == NAME and there == "stock" and len(rest) > 1:
                 floor = path.split("/")[-1].removesuffix(".py")
                 if rest[1] in STOCK and rest[1] != floor and rest[1] not in STOCK.get(floor, set()):
                     broken.append(f"{path} → {name}")
-        broken += [f"{path} → {name} when it is imported" for name in imports(source, top_only=True) if name.split(".")[0] in HEAVY]
+        broken += [
+            f"{path} → {name} when it is imported"
+            for name in imports(source, top_only=True)
+            if name.split(".")[0] in HEAVY
+        ]
     return broken
 
 
@@ -99,8 +130,18 @@ def test_the_house_keeps_its_rules():
 
 
 def test_the_rules_look_at_the_real_rooms():
-    assert {room(path) for path in modules()} >= {"stock", "cli", "errors", "files", "learn", "doctor", "tour"}
-    assert {path.split("/")[1].removesuffix(".py") for path in modules() if path.startswith("stock/")} - {"__init__"} <= set(STOCK)
+    assert {room(path) for path in modules()} >= {
+        "stock",
+        "cli",
+        "errors",
+        "files",
+        "learn",
+        "doctor",
+        "tour",
+    }
+    assert {
+        path.split("/")[1].removesuffix(".py") for path in modules() if path.startswith("stock/")
+    } - {"__init__"} <= set(STOCK)
     assert any("kubeflow_workshop.stock.model" in imports(source) for source in modules().values())
 
 
@@ -154,20 +195,32 @@ def test_the_rules_let_pass_what_is_meant(path, line):
 
 def loaded(code: str) -> set[str]:
     """The packages that a fresh process has loaded after this code."""
-    code = f"import sys\nsys.path[:0] = {[str(PACKAGE.parent)]!r}\n{code}\nprint(*{{name.split('.')[0] for name in sys.modules}}, file=sys.stderr)"
+    code = (
+        f"import sys\nsys.path[:0] = {[str(PACKAGE.parent)]!r}\n{code}\nprint(*{{name.split('.')[0]"
+        " for name in sys.modules}, file=sys.stderr)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return set(done.stderr.split())
 
 
 def test_help_answers_without_loading_what_takes_long():
-    code = "from kubeflow_workshop import cli\ntry:\n    cli.main(['--help'])\nexcept SystemExit as end:\n    assert end.code == 0"
+    code = (
+        "from kubeflow_workshop import cli\ntry:\n    cli.main(['--help'])\nexcept SystemExit as"
+        " end:\n    assert end.code == 0"
+    )
     found = loaded(code)
     assert NAME in found
-    assert found.isdisjoint({*HEAVY, "pandas", "numpy", "matplotlib", "scipy", "psutil", "yfinance", "IPython"})
+    assert found.isdisjoint(
+        {*HEAVY, "pandas", "numpy", "matplotlib", "scipy", "psutil", "yfinance", "IPython"}
+    )
 
 
 def test_the_case_study_is_imported_without_tensorflow():
-    rooms = [path.removesuffix(".py").replace("/", ".") for path in modules() if path.startswith("stock/") and "__init__" not in path]
+    rooms = [
+        path.removesuffix(".py").replace("/", ".")
+        for path in modules()
+        if path.startswith("stock/") and "__init__" not in path
+    ]
     assert len(rooms) >= 6
     found = loaded("\n".join(f"import {NAME}.{name}" for name in rooms))
     assert "pandas" in found

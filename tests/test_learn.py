@@ -58,24 +58,44 @@ def test_a_wrong_answer_gets_the_hint(answer, solution, capsys):
     assert capsys.readouterr().out == "Not yet. Hint: Look again.\n"
 
 
-@pytest.mark.parametrize(("answer", "shape"), [([2], "(1,)"), ([[2, 3]], "(1, 2)"), (2, "()"), ([], "(0,)"), ([1, 2, 3], "(3,)")])
+@pytest.mark.parametrize(
+    ("answer", "shape"),
+    [([2], "(1,)"), ([[2, 3]], "(1, 2)"), (2, "()"), ([], "(0,)"), ([1, 2, 3], "(3,)")],
+)
 def test_an_answer_of_another_shape_is_told_the_right_one(answer, shape, solution, capsys):
     solution("answer = lambda: [2, 3]")
     learn.check("99", answer)
-    assert capsys.readouterr().out == f"Not yet: the shape is {shape}, and it should be (2,). Hint: Look again.\n"
+    assert (
+        capsys.readouterr().out
+        == f"Not yet: the shape is {shape}, and it should be (2,). Hint: Look again.\n"
+    )
 
 
-@pytest.mark.parametrize(("answer", "kind"), [("two", "str"), ([1, [2, 3]], "list"), ({"a": 1}, "dict"), (1j, "complex"), (print, "builtin_function")])
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        ("two", "str"),
+        ([1, [2, 3]], "list"),
+        ({"a": 1}, "dict"),
+        (1j, "complex"),
+        (print, "builtin_function"),
+    ],
+)
 def test_an_answer_that_is_no_number_is_told_so(answer, kind, solution, capsys):
     solution("answer = lambda: 2")
     learn.check("99", answer)
-    assert capsys.readouterr().out.startswith(f"Not yet: the answer is a number (or several), and this is a {kind}")
+    assert capsys.readouterr().out.startswith(
+        f"Not yet: the answer is a number (or several), and this is a {kind}"
+    )
 
 
 def test_an_exercise_that_waits_is_not_judged(solution, capsys):
     solution("def answer(): raise AssertionError('not asked yet')")
     learn.check("99", ...)
-    assert capsys.readouterr().out == "Not answered yet: put your own code in the place of the dots, and run the cell again.\n"
+    assert (
+        capsys.readouterr().out
+        == "Not answered yet: put your own code in the place of the dots, and run the cell again.\n"
+    )
 
 
 def test_a_solution_may_say_how_close_is_right(solution, capsys):
@@ -93,5 +113,8 @@ def test_arrays_are_compared_number_by_number(solution, capsys):
 
 @pytest.mark.parametrize("exercise", ["98", "", "3", "../../pyproject"])
 def test_an_unknown_exercise_is_refused(exercise):
-    with pytest.raises(CourseError, match="is no exercise of this course; use the number of the notebook, such as '03'"):
+    with pytest.raises(
+        CourseError,
+        match="is no exercise of this course; use the number of the notebook, such as '03'",
+    ):
         learn.check(exercise, 1)

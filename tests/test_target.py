@@ -22,5 +22,7 @@ def test_the_variable_chooses(monkeypatch, choice):
 @pytest.mark.parametrize("value", ["Cluster", "cloud", " laptop"])
 def test_any_other_value_is_told_with_the_two_choices(monkeypatch, value):
     monkeypatch.setenv("WORKSHOP_TARGET", value)
-    with pytest.raises(CourseError, match=rf'WORKSHOP_TARGET is "{value}"; set it to laptop or cluster'):
+    with pytest.raises(
+        CourseError, match=rf'WORKSHOP_TARGET is "{value}"; set it to laptop or cluster'
+    ):
         target()

@@ -13,7 +13,9 @@ from kubeflow_workshop.stock import train
 
 @pytest.fixture
 def small(monkeypatch):
-    monkeypatch.setattr(train, "Hyperparameters", functools.partial(train.Hyperparameters, units=2, epochs=1))
+    monkeypatch.setattr(
+        train, "Hyperparameters", functools.partial(train.Hyperparameters, units=2, epochs=1)
+    )
     monkeypatch.setattr(tour, "TRIALS", 2)
     monkeypatch.setattr(tour, "EPOCHS", 1)
 
@@ -25,7 +27,11 @@ def test_the_tour_prints_a_line_a_step_a_table_and_where_the_figure_is(small, tm
     steps = [re.fullmatch(r"\[(\d)/5\] (.+?): .+ \(\d+\.\d s\)", line) for line in lines[:5]]
     assert [(int(step[1]), step[2]) for step in steps] == list(enumerate(tour.STEPS, 1))
     assert "251 days of Microsoft, 2012-03-01 to 2013-03-01" in lines[0]
-    table = {line.split("  ")[0].strip(): line.split() for line in lines if re.match(r"(talk|relative|tuned|tomorrow)", line)}
+    table = {
+        line.split("  ")[0].strip(): line.split()
+        for line in lines
+        if re.match(r"(talk|relative|tuned|tomorrow)", line)
+    }
     assert list(table) == ["talk", "relative", "tuned", "tomorrow = today"]
     assert float(table["tomorrow = today"][3]) == pytest.approx(0.177, abs=0.001)
     errors = {name: float(row[len(name.split())]) for name, row in table.items()}
@@ -37,7 +43,9 @@ def test_the_tour_prints_a_line_a_step_a_table_and_where_the_figure_is(small, tm
 
 
 @pytest.mark.parametrize("break_off", [KeyboardInterrupt(), RuntimeError("a bug")])
-def test_a_tour_that_is_broken_off_leaves_the_figure_that_was_there(break_off, tmp_path, monkeypatch):
+def test_a_tour_that_is_broken_off_leaves_the_figure_that_was_there(
+    break_off, tmp_path, monkeypatch
+):
     def stop(*_):
         raise break_off
 
@@ -45,12 +53,16 @@ def test_a_tour_that_is_broken_off_leaves_the_figure_that_was_there(break_off, t
     monkeypatch.setattr(train, "train", stop)
     with pytest.raises(type(break_off)):
         tour.run(tmp_path)
-    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("tour.png", b"an earlier one")]
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [
+        ("tour.png", b"an earlier one")
+    ]
 
 
 @pytest.mark.parametrize("name", ["file", "file/folder"])
 def test_a_place_that_cannot_be_written_is_refused_before_anything_runs(name, tmp_path):
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(CourseError, match=r"cannot be written \(.+\); give a directory where you may write"):
+    with pytest.raises(
+        CourseError, match=r"cannot be written \(.+\); give a directory where you may write"
+    ):
         tour.run(tmp_path / name)
     assert (tmp_path / "file").read_text() == "mine"

@@ -1,8 +1,10 @@
 """Run notebooks from a clean kernel, and store what they print.
 
-    python tutorials/execute.py NOTEBOOK …      (make notebooks: all of them, with the network taken away)
+    python tutorials/execute.py NOTEBOOK …      (make notebooks: all of them, with the network taken
+    away)
 
-A notebook is written only when all its cells ran; what differs from one machine to the next and no reader needs is left out.
+A notebook is written only when all its cells ran; what differs from one machine to the next and no
+reader needs is left out.
 """
 
 import math
@@ -18,13 +20,21 @@ def execute(path: Path) -> float:
     """Run one notebook and store its outputs; returns the seconds it took."""
     document = nbformat.read(path, as_version=4)
     begin = time.monotonic()
-    NotebookClient(document, timeout=600, record_timing=False, resources={"metadata": {"path": str(path.parent)}}).execute()
+    NotebookClient(
+        document,
+        timeout=600,
+        record_timing=False,
+        resources={"metadata": {"path": str(path.parent)}},
+    ).execute()
     seconds = time.monotonic() - begin
     document.metadata["language_info"] = {"name": "python"}
     for cell in document.cells:
         for output in cell.get("outputs", []):
             if output.output_type == "stream" and output.name == "stderr":
-                raise SystemExit(f"error: {path.name} printed to stderr, which a reader should not see: {output.text.strip()[:300]}")
+                raise SystemExit(
+                    f"error: {path.name} printed to stderr, which a reader should not see:"
+                    f" {output.text.strip()[:300]}"
+                )
     nbformat.write(document, path)
     return seconds
 
@@ -35,7 +45,11 @@ def main() -> None:
         path = Path(name)
         seconds = execute(path)
         promised = nbformat.read(path, as_version=4).metadata.workshop.machine_minutes
-        late = "" if math.ceil(seconds / 60) <= promised else f", but its metadata promises {promised} min"
+        late = (
+            ""
+            if math.ceil(seconds / 60) <= promised
+            else f", but its metadata promises {promised} min"
+        )
         print(f"{path.name}: {seconds:.0f} s{late}", flush=True)
 
 

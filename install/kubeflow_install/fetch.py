@@ -21,11 +21,17 @@ SILENCE = 60
 
 def tool_path(name: str) -> Path:
     """Where a pinned program is, or will be."""
-    return data() / "tools" / f"{name}-{versions()[name]['version']}" / (f"{name}.exe" if machine().startswith("windows/") else name)
+    return (
+        data()
+        / "tools"
+        / f"{name}-{versions()[name]['version']}"
+        / (f"{name}.exe" if machine().startswith("windows/") else name)
+    )
 
 
 def pinned(name: str) -> tuple[str, str, str]:
-    """Where a program comes from on this machine, and its checksum: URL, algorithm, hexadecimal digest.
+    """Where a program comes from on this machine, and its checksum: URL, algorithm, hexadecimal
+    digest.
 
     Raises:
         InstallError: if there is no file for this machine, or no confirmed checksum.
@@ -33,13 +39,17 @@ def pinned(name: str) -> tuple[str, str, str]:
     pin = versions()[name]
     file = pin["files"].get(machine())
     if not file:
-        raise InstallError(f"{name} {pin['version']} is not pinned for {machine()} in install/versions.json; take one of {', '.join(pin['files'])}.")
+        raise InstallError(
+            f"{name} {pin['version']} is not pinned for {machine()} in install/versions.json; take"
+            f" one of {', '.join(pin['files'])}."
+        )
     for algorithm in ("sha256", "sha512"):
         if file.get(algorithm):
             return file["url"], algorithm, file[algorithm]
     page = pin.get("page", file["url"])
     raise InstallError(
-        f"{name} {pin['version']} for {machine()} has no confirmed checksum in install/versions.json, and without one nothing is installed; "
+        f"{name} {pin['version']} for {machine()} has no confirmed checksum in"
+        " install/versions.json, and without one nothing is installed; "
         f'write the one of {page} there, as "sha256" beside the url.'
     )
 
@@ -70,7 +80,9 @@ def tool(name: str, runner: Runner) -> None:
 def _download(url: str, to: Path, algorithm: str, digest: str, runner: Runner) -> None:
     split = urllib.parse.urlsplit(url)
     if split.scheme != "https" and split.hostname not in ("127.0.0.1", "::1", "localhost"):
-        raise InstallError(f"{url} in install/versions.json is not https; write an https address there.")
+        raise InstallError(
+            f"{url} in install/versions.json is not https; write an https address there."
+        )
     runner.say(f"  downloading {url}")
     seen = hashlib.new(algorithm)
     try:
@@ -87,13 +99,15 @@ def _download(url: str, to: Path, algorithm: str, digest: str, runner: Runner) -
     except (OSError, http.client.HTTPException) as error:
         to.unlink(missing_ok=True)
         raise InstallError(
-            f"the download of {url} broke off ({error or type(error).__name__}); see to the network, then give the same command again."
+            f"the download of {url} broke off ({error or type(error).__name__}); see to the"
+            " network, then give the same command again."
         ) from None
     if seen.hexdigest() != digest:
         to.unlink(missing_ok=True)
         raise InstallError(
-            f"{url} is not the file that install/versions.json pins: its {algorithm} is {seen.hexdigest()} and should be {digest}; "
-            "nothing of it was kept. Try again, and if it stays so, tell the course's authors and do not install it."
+            f"{url} is not the file that install/versions.json pins: its {algorithm} is"
+            f" {seen.hexdigest()} and should be {digest}; nothing of it was kept. Try again, and if"
+            " it stays so, tell the course's authors and do not install it."
         )
 
 
@@ -102,7 +116,11 @@ def _unpack(url: str, archive: Path, member: str, to: Path) -> None:
         with tarfile.open(archive) as tar, to.open("wb") as file:
             shutil.copyfileobj(tar.extractfile(member), file)
     elif url.endswith(".zip"):
-        with zipfile.ZipFile(archive) as packed, packed.open(member) as inside, to.open("wb") as file:
+        with (
+            zipfile.ZipFile(archive) as packed,
+            packed.open(member) as inside,
+            to.open("wb") as file,
+        ):
             shutil.copyfileobj(inside, file)
     else:
         shutil.copyfile(archive, to)
@@ -114,7 +132,8 @@ def distribution_path() -> Path:
 
 
 def distribution(runner: Runner) -> None:
-    """Bring the pinned commit of the distribution, unless it is there. git checks every object against its hash.
+    """Bring the pinned commit of the distribution, unless it is there. git checks every object
+    against its hash.
 
     Raises:
         InstallError: if it cannot be brought.
@@ -129,7 +148,9 @@ def distribution(runner: Runner) -> None:
     runner.run("git", "init", "--quiet", part)
     # Windows would end lines and shorten paths its own way
     plain = ("-c", "core.autocrlf=false", "-c", "core.longpaths=true")
-    runner.run("git", "-C", part, "fetch", "--quiet", "--depth", "1", pin["repository"], pin["commit"])
+    runner.run(
+        "git", "-C", part, "fetch", "--quiet", "--depth", "1", pin["repository"], pin["commit"]
+    )
     runner.run("git", "-C", part, *plain, "checkout", "--quiet", "--detach", pin["commit"])
     if not runner.dry:
         os.replace(part, place)

@@ -1,4 +1,6 @@
-"""What every part stands on: the error, the folders, the state of an instance, and how a program is run."""
+"""What every part stands on: the error, the folders, the state of an instance, and how a program is
+run.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ NAMESPACE = "kubeflow-workshop"
 
 
 class InstallError(Exception):
-    """A mistake that the user can mend: what is wrong, where, what to do. Told in one sentence, exit code 2, as the course's CourseError."""
+    """A mistake that the user can mend: what is wrong, where, what to do. Told in one sentence,
+    exit code 2, as the course's CourseError.
+    """
 
 
 def machine() -> str:
@@ -35,7 +39,9 @@ def data() -> Path:
     """Where all that `up` makes on this machine is kept, by the system's custom."""
     home = Path.home()
     if platform.system() == "Windows":
-        return Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local") / "kubeflow-workshop"
+        return (
+            Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local") / "kubeflow-workshop"
+        )
     if platform.system() == "Darwin":
         return home / "Library" / "Application Support" / "kubeflow-workshop"
     return Path(os.environ.get("XDG_DATA_HOME") or home / ".local" / "share") / "kubeflow-workshop"
@@ -47,21 +53,31 @@ def versions() -> dict:
 
 
 def image() -> str:
-    """The course's image, with the version in pyproject.toml as its tag. Python 3.9 has no reader of TOML."""
-    found = re.search(r'^version = "([^"]+)"', (COURSE / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)
+    """The course's image, with the version in pyproject.toml as its tag. Python 3.9 has no reader
+    of TOML.
+    """
+    found = re.search(
+        r'^version = "([^"]+)"',
+        (COURSE / "pyproject.toml").read_text(encoding="utf-8"),
+        re.MULTILINE,
+    )
     return f"kubeflow-workshop:{found.group(1)}"
 
 
 class Instance:
     """One cluster: its name, and a folder that holds its state, its kubeconfig and its log.
 
-    The state is written under a temporary name and then renamed, so it is whole whenever the program is killed.
+    The state is written under a temporary name and then renamed, so it is whole whenever the
+    program is killed.
     """
 
     def __init__(self, name: str):
         """Read the state, if there is one; InstallError if this cannot be a name."""
         if not re.fullmatch(r"[a-z]([a-z0-9-]{0,18}[a-z0-9])?", name):
-            raise InstallError(f'"{name}" cannot name a cluster; take up to 20 small letters, digits and hyphens, with a letter first, such as "demo".')
+            raise InstallError(
+                f'"{name}" cannot name a cluster; take up to 20 small letters, digits and hyphens,'
+                ' with a letter first, such as "demo".'
+            )
         self.name = name
         self.cluster = PREFIX + name
         self.folder = data() / "instances" / name
@@ -99,7 +115,15 @@ class Instance:
 def instances() -> list[Instance]:
     """Every instance that `up` has begun and `down` has not removed."""
     folder = data() / "instances"
-    return [Instance(path.name) for path in sorted(folder.iterdir()) if (path / "state.json").is_file()] if folder.is_dir() else []
+    return (
+        [
+            Instance(path.name)
+            for path in sorted(folder.iterdir())
+            if (path / "state.json").is_file()
+        ]
+        if folder.is_dir()
+        else []
+    )
 
 
 class Runner:
@@ -126,7 +150,13 @@ class Runner:
             with self.log.open("a", encoding="utf-8") as log:
                 log.write(f"{time.strftime('%H:%M:%S')} {text.rstrip()}\n")
 
-    def run(self, *command: object, stdin: str | None = None, tolerate: bool = False, secret: bool = False) -> subprocess.CompletedProcess:
+    def run(
+        self,
+        *command: object,
+        stdin: str | None = None,
+        tolerate: bool = False,
+        secret: bool = False,
+    ) -> subprocess.CompletedProcess:
         """Run a program and wait for it.
 
         Args:
@@ -149,7 +179,10 @@ class Runner:
             return subprocess.CompletedProcess(words, 0, "", "")
         program = shutil.which(words[0], path=search_path())
         if not program:
-            raise InstallError(f"the program {words[0]} is not on the PATH; install it, then give the same command again.")
+            raise InstallError(
+                f"the program {words[0]} is not on the PATH; install it, then give the same command"
+                " again."
+            )
         done = subprocess.run(
             [program, *words[1:]],
             input=stdin,
@@ -164,13 +197,20 @@ class Runner:
             self.note((done.stdout[-4000:] + done.stderr[-4000:]) or "(no output)")
         if done.returncode and not tolerate:
             where = f"the log is {self.log}; " if self.log else ""
-            raise InstallError(f"{Path(words[0]).name} failed: {last_line(done)}; {where}mend it, then give the same command again: it goes on from here.")
+            raise InstallError(
+                f"{Path(words[0]).name} failed: {last_line(done)}; {where}mend it, then give the"
+                " same command again: it goes on from here."
+            )
         return done
 
 
 def written(words: list[str]) -> str:
     """A command as one would type it."""
-    return subprocess.list2cmdline(words) if platform.system() == "Windows" else " ".join(map(shlex.quote, words))
+    return (
+        subprocess.list2cmdline(words)
+        if platform.system() == "Windows"
+        else " ".join(map(shlex.quote, words))
+    )
 
 
 def search_path() -> str:
@@ -188,7 +228,9 @@ def last_line(done: subprocess.CompletedProcess) -> str:
 
 
 def consent(question: str, yes: bool) -> bool:
-    """Ask before something is changed outside our own folders; `--yes` has said so already, and no terminal means no."""
+    """Ask before something is changed outside our own folders; `--yes` has said so already, and no
+    terminal means no.
+    """
     if yes:
         return True
     if not sys.stdin or not sys.stdin.isatty():

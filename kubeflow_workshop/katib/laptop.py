@@ -1,7 +1,8 @@
-"""Runs an Experiment on this machine: what Katib's controllers, collectors and services do on a cluster, with a process in the place of each Pod.
+"""Runs an Experiment on this machine: what Katib's controllers, collectors and services do on a
+cluster, with a process in the place of each Pod.
 
-Taught in notebook 05. The class has the doors of `cluster.Cluster`. What is kept on disk is what a cluster would keep: the Experiment with its status, a Trial
-object for each trial, and its log.
+Taught in notebook 05. The class has the doors of `cluster.Cluster`. What is kept on disk is what a
+cluster would keep: the Experiment with its status, a Trial object for each trial, and its log.
 """
 
 import os
@@ -36,14 +37,17 @@ _LETTERS = "bcdfghjklmnpqrstvwxz2456789"
 
 
 class Laptop:
-    """The laptop's door: create, wait, get, trials, logs, best, delete. `cluster.Cluster` has the same."""
+    """The laptop's door: create, wait, get, trials, logs, best, delete. `cluster.Cluster` has the
+    same.
+    """
 
     def __init__(self, state: str | Path = STATE, commands: Sequence[tuple[str, str]] = ()):
         """Look at what is kept.
 
         Args:
             state: the directory in which Experiments are kept, `STATE/NAME/`.
-            commands: programs to run in the place of those that an Experiment names, as pairs of old and new.
+            commands: programs to run in the place of those that an Experiment names, as pairs of
+                old and new.
         """
         self.state, self._commands = Path(state), tuple(commands)
         self._runs: dict[str, _Run] = {}
@@ -58,7 +62,8 @@ class Laptop:
             where: what to call it in a message, such as the file's name.
 
         Raises:
-            CourseError: if Katib would not take it, the laptop cannot run it faithfully, or one of that name is kept already; nothing has started then.
+            CourseError: if Katib would not take it, the laptop cannot run it faithfully, or one of
+                that name is kept already; nothing has started then.
         """
         spec.check(document, where)
         planned = plan(document, self._commands, where)
@@ -71,10 +76,14 @@ class Laptop:
             (folder / "trials").mkdir()
         except FileExistsError:
             raise CourseError(
-                f"an Experiment {name} is kept in {self.state} already; delete it first (workshop tune --replace), or give another name."
+                f"an Experiment {name} is kept in {self.state} already; delete it first (workshop"
+                " tune --replace), or give another name."
             ) from None
         except OSError as error:
-            raise CourseError(f"{folder} cannot be written ({error.strerror}); give a directory where you may write (--state DIR).") from None
+            raise CourseError(
+                f"{folder} cannot be written ({error.strerror}); give a directory where you may"
+                " write (--state DIR)."
+            ) from None
         try:
             self._runs[name] = _Run(document, name, folder, planned)
         except BaseException:
@@ -86,10 +95,16 @@ class Laptop:
         """What of an Experiment is not as on a cluster, a sentence each."""
         return plan(document, self._commands, where).differences
 
-    def wait(self, name: str, watch: Callable[[dict, list[dict]], None] | None = None, timeout: float | None = None) -> dict:
+    def wait(
+        self,
+        name: str,
+        watch: Callable[[dict, list[dict]], None] | None = None,
+        timeout: float | None = None,
+    ) -> dict:
         """Wait until an Experiment has succeeded or failed, and its last trial has ended.
 
-        Taught in notebook 05. When the wait is broken off (Ctrl-C), the trials are ended and counted as killed.
+        Taught in notebook 05. When the wait is broken off (Ctrl-C), the trials are ended and
+        counted as killed.
 
         Args:
             name: of the Experiment.
@@ -100,7 +115,8 @@ class Laptop:
             The Experiment with its status.
 
         Raises:
-            CourseError: if there is no such Experiment, or the time is over; it goes on running then.
+            CourseError: if there is no such Experiment, or the time is over; it goes on running
+                then.
         """
         run = self._runs.get(name)
         if run:
@@ -109,7 +125,11 @@ class Laptop:
 
     def get(self, name: str) -> dict:
         """The Experiment with its status."""
-        return self._runs[name].experiment if name in self._runs else _load(self._folder(name) / "experiment.yaml")
+        return (
+            self._runs[name].experiment
+            if name in self._runs
+            else _load(self._folder(name) / "experiment.yaml")
+        )
 
     def trials(self, name: str) -> list[dict]:
         """Its Trial objects, oldest first."""
@@ -122,14 +142,20 @@ class Laptop:
         """What a trial printed, so far or in all."""
         path = self._folder(trial.rpartition("-")[0]) / "logs" / f"{trial}.log"
         if not path.is_file():
-            raise CourseError(f"{self.state} keeps no log of a trial {trial}; give the name of one of its trials.")
+            raise CourseError(
+                f"{self.state} keeps no log of a trial {trial}; give the name of one of its trials."
+            )
         return path.read_text(encoding="utf-8")
 
     def best(self, name: str) -> dict:
-        """The best trial so far: its name, its assignments and its observation (`status.currentOptimalTrial`)."""
+        """The best trial so far: its name, its assignments and its observation
+        (`status.currentOptimalTrial`).
+        """
         best = self.get(name).get("status", {}).get("currentOptimalTrial")
         if not best:
-            raise CourseError(f"no trial of {name} has a metric yet; wait for it, or read a trial's log.")
+            raise CourseError(
+                f"no trial of {name} has a metric yet; wait for it, or read a trial's log."
+            )
         return best
 
     def delete(self, name: str) -> None:
@@ -164,7 +190,9 @@ class _Run:
         self._document, self._folder, self._plan = document, folder, planned
         self._content = document["spec"]
         self._collector = metrics.Collector(self._content)
-        self._stopping = metrics.MedianStop(self._content) if self._content.get("earlyStopping") else None
+        self._stopping = (
+            metrics.MedianStop(self._content) if self._content.get("earlyStopping") else None
+        )
         self._suggestion = Suggestion(self._content)
         self._parallel = self._content.get("parallelTrialCount", spec.PARALLEL)
         self._most = self._content.get("maxTrialCount")
@@ -175,9 +203,16 @@ class _Run:
         self._failure: BaseException | None = None
         self.trials: dict[str, dict] = {}
         began = now()
-        metadata = document["metadata"] | {"name": name, "creationTimestamp": began, "uid": str(uuid.uuid4())}
+        metadata = document["metadata"] | {
+            "name": name,
+            "creationTimestamp": began,
+            "uid": str(uuid.uuid4()),
+        }
         metadata.setdefault("namespace", NAMESPACE)
-        self.experiment = document | {"metadata": metadata, "status": {"conditions": [], "startTime": began}}
+        self.experiment = document | {
+            "metadata": metadata,
+            "status": {"conditions": [], "startTime": began},
+        }
         self._mark("Created", "ExperimentCreated", "Experiment is created")
         threading.Thread(target=self._run, name=name).start()
 
@@ -196,7 +231,10 @@ class _Run:
                     unchanged = self.experiment is seen[0] and not self._done
                     if unchanged and not self._changed.wait(left):
                         name = self.experiment["metadata"]["name"]
-                        raise CourseError(f"{name} still runs after {timeout:g} seconds; it goes on, wait for it again.")
+                        raise CourseError(
+                            f"{name} still runs after {timeout:g} seconds; it goes on, wait for it"
+                            " again."
+                        )
         except KeyboardInterrupt:
             self.stop()
             raise
@@ -217,7 +255,9 @@ class _Run:
     def _run(self) -> None:
         try:
             module = workers.module_of(self._plan.command)
-            server = (workers.Server if workers.CAN_FORK else workers.Fresh)(_fixed(self._plan.environment), module, self._plan.folder)
+            server = (workers.Server if workers.CAN_FORK else workers.Fresh)(
+                _fixed(self._plan.environment), module, self._plan.folder
+            )
             try:
                 with ThreadPoolExecutor(self._parallel) as pool:
                     try:
@@ -241,7 +281,11 @@ class _Run:
             self._summarise(ended and not active)
             if self._completed() or self._stopped.is_set():
                 break
-            wanted = self._parallel if self._most is None else min(self._parallel, self._most - self._count())
+            wanted = (
+                self._parallel
+                if self._most is None
+                else min(self._parallel, self._most - self._count())
+            )
             while len(active) < wanted and not ended:
                 if (asked := self._suggestion.ask()) is None:
                     ended = True
@@ -252,7 +296,8 @@ class _Run:
             if active:
                 for future in wait(active, return_when=FIRST_COMPLETED).done:
                     self._learn(future, *active.pop(future))
-        for future in list(active):  # on a cluster too, what runs when the Experiment has ended runs to its end
+        # on a cluster too, what runs when the Experiment has ended runs to its end
+        for future in list(active):
             future.result()
             self._summarise()
 
@@ -267,7 +312,13 @@ class _Run:
         trial = self.trials[name]
         kind = state(trial)
         judged = kind in ("Succeeded", "EarlyStopped")
-        value = metrics.objective_value(trial["status"]["observation"]["metrics"], self._content["objective"]) if judged else None
+        value = (
+            metrics.objective_value(
+                trial["status"]["observation"]["metrics"], self._content["objective"]
+            )
+            if judged
+            else None
+        )
         self._suggestion.tell(number, value)
         if self._stopping and kind == "Succeeded":
             self._stopping.succeeded(reports)
@@ -281,7 +332,9 @@ class _Run:
         rule = self._stopping.rule() if self._stopping else None
         content = {
             "objective": self._content["objective"],
-            "parameterAssignments": [{"name": key, "value": value} for key, value in assignment.items()],
+            "parameterAssignments": [
+                {"name": key, "value": value} for key, value in assignment.items()
+            ],
             **({"earlyStoppingRules": [rule]} if rule else {}),
             "metricsCollector": collector,
             "primaryContainerName": template["primaryContainerName"],
@@ -295,7 +348,13 @@ class _Run:
             "labels": {"katib.kubeflow.org/experiment": experiment["name"]},
             "creationTimestamp": now(precise=True),
         }
-        trial = {"apiVersion": spec.API_VERSION, "kind": "Trial", "metadata": metadata, "spec": content, "status": {"conditions": [], "startTime": now()}}
+        trial = {
+            "apiVersion": spec.API_VERSION,
+            "kind": "Trial",
+            "metadata": metadata,
+            "spec": content,
+            "status": {"conditions": [], "startTime": now()},
+        }
         self._keep(with_condition(trial, "Created", "TrialCreated", "Trial is created"))
         return name
 
@@ -303,19 +362,33 @@ class _Run:
         """The Job of a trial: the template with the values in the places of the placeholders."""
         trial = self._content["trialTemplate"]["trialSpec"]
         values = self._values(name, assignment)
-        metadata = (trial.get("metadata") or {}) | {"name": name, "namespace": self.experiment["metadata"]["namespace"]}
+        metadata = (trial.get("metadata") or {}) | {
+            "name": name,
+            "namespace": self.experiment["metadata"]["namespace"],
+        }
         return substitute(trial, values) | {"metadata": substitute(metadata, values)}
 
     def _values(self, name: str, assignment: Mapping[str, str]) -> dict[str, str]:
-        """What each trial parameter stands for: an assignment, or something of the trial's own metadata."""
+        """What each trial parameter stands for: an assignment, or something of the trial's own
+        metadata.
+        """
         template = self._content["trialTemplate"]
         trial, metadata = template["trialSpec"], template["trialSpec"].get("metadata") or {}
-        own = {"Name": name, "Namespace": self.experiment["metadata"]["namespace"], "Kind": trial["kind"], "APIVersion": trial["apiVersion"]}
+        own = {
+            "Name": name,
+            "Namespace": self.experiment["metadata"]["namespace"],
+            "Kind": trial["kind"],
+            "APIVersion": trial["apiVersion"],
+        }
         values = {}
         for parameter in template.get("trialParameters") or []:
             reference = parameter["reference"]
             if found := spec.META.fullmatch(reference):
-                values[parameter["name"]] = own[found[1]] if found[1] in own else metadata.get(found[1].partition("[")[0].lower(), {}).get(found[2], "")
+                values[parameter["name"]] = (
+                    own[found[1]]
+                    if found[1] in own
+                    else metadata.get(found[1].partition("[")[0].lower(), {}).get(found[2], "")
+                )
             else:
                 values[parameter["name"]] = assignment[reference]
         return values
@@ -325,10 +398,22 @@ class _Run:
         trial = self.trials[name]
         assignment = {one["name"]: one["value"] for one in trial["spec"]["parameterAssignments"]}
         values = self._values(name, assignment)
-        own_file = str((self._folder / "logs" / f"{name}.metrics").resolve()) if trial["spec"]["metricsCollector"]["collector"]["kind"] == "File" else None
-        swap = (lambda text: text.replace(metrics_file(self._content), own_file)) if own_file else (lambda text: text)
-        environment = {key: swap(text) for key, text in substitute(self._plan.environment, values).items()}
-        command = [swap(expand(word, environment)) for word in substitute(self._plan.command, values)]
+        own_file = (
+            str((self._folder / "logs" / f"{name}.metrics").resolve())
+            if trial["spec"]["metricsCollector"]["collector"]["kind"] == "File"
+            else None
+        )
+        swap = (
+            (lambda text: text.replace(metrics_file(self._content), own_file))
+            if own_file
+            else (lambda text: text)
+        )
+        environment = {
+            key: swap(text) for key, text in substitute(self._plan.environment, values).items()
+        }
+        command = [
+            swap(expand(word, environment)) for word in substitute(self._plan.command, values)
+        ]
         if self._stopped.is_set():
             self._keep(with_condition(trial, "Killed", "TrialKilled", "Trial is killed"))
             return []
@@ -337,16 +422,26 @@ class _Run:
         for _ in range(self._plan.attempts):
             if own_file:
                 Path(own_file).unlink(missing_ok=True)  # each Pod of a Job begins with none
-            attempt = self._attempt(name, server, command, environment, Path(own_file) if own_file else None, began)
+            attempt = self._attempt(
+                name, server, command, environment, Path(own_file) if own_file else None, began
+            )
             if attempt.code == 0 or attempt.early or attempt.late or self._stopped.is_set():
                 break
         self._finish(name, attempt)
         return attempt.reports
 
     def _attempt(
-        self, name: str, server: "workers.Server | workers.Fresh", command: list[str], environment: dict[str, str], file: Path | None, began: float
+        self,
+        name: str,
+        server: "workers.Server | workers.Fresh",
+        command: list[str],
+        environment: dict[str, str],
+        file: Path | None,
+        began: float,
     ) -> _Attempt:
-        """Start the program once, and read it until it ends; the trial began at the monotonic time `began`."""
+        """Start the program once, and read it until it ends; the trial began at the monotonic time
+        `began`.
+        """
         attempt = _Attempt()
         rule = next(iter(self.trials[name]["spec"].get("earlyStoppingRules", [])), None)
         read = 0
@@ -368,7 +463,11 @@ class _Run:
                     read = self._collect_file(attempt, file, read, rule)
                 elif line:
                     self._collect(attempt, line, rule)
-                if self._plan.deadline and time.monotonic() - began > self._plan.deadline and not attempt.late:
+                if (
+                    self._plan.deadline
+                    and time.monotonic() - began > self._plan.deadline
+                    and not attempt.late
+                ):
                     attempt.late = True
                     program.end()
                 if attempt.early:
@@ -389,11 +488,17 @@ class _Run:
             return
         for report in reports:
             attempt.reports.append(report)
-            if rule and report.name == self._collector.objective and self._stopping.stops(rule, attempt.reports):
+            if (
+                rule
+                and report.name == self._collector.objective
+                and self._stopping.stops(rule, attempt.reports)
+            ):
                 attempt.early = True
                 return
 
-    def _collect_file(self, attempt: _Attempt, file: Path, read: int, rule: Mapping | None, last: bool = False) -> int:
+    def _collect_file(
+        self, attempt: _Attempt, file: Path, read: int, rule: Mapping | None, last: bool = False
+    ) -> int:
         """Read the whole lines that are new since the byte `read`; returns where they end."""
         if not file.is_file():
             return read
@@ -415,14 +520,31 @@ class _Run:
         elif attempt.early:
             kind, reason, message = "EarlyStopped", "TrialEarlyStopped", "Trial is early stopped"
         elif attempt.code != 0:
-            what = f"it ran longer than activeDeadlineSeconds, {self._plan.deadline:g}" if attempt.late else f"exit code {attempt.code}"
+            what = (
+                f"it ran longer than activeDeadlineSeconds, {self._plan.deadline:g}"
+                if attempt.late
+                else f"exit code {attempt.code}"
+            )
             said = "".join(f"\n  {line}" for line in attempt.tail)
-            kind, reason, message, observed = "Failed", "TrialFailed", f"Trial has failed: {what}; the end of its log:{said or ' (nothing)'}", None
+            kind, reason, message, observed = (
+                "Failed",
+                "TrialFailed",
+                f"Trial has failed: {what}; the end of its log:{said or ' (nothing)'}",
+                None,
+            )
         elif value is None or attempt.trouble:
-            kind, reason, message = "MetricsUnavailable", "MetricsUnavailable", f"Metrics are not available: {attempt.trouble or self._missing(attempt)}"
+            kind, reason, message = (
+                "MetricsUnavailable",
+                "MetricsUnavailable",
+                f"Metrics are not available: {attempt.trouble or self._missing(attempt)}",
+            )
         else:
             kind, reason, message = "Succeeded", "TrialSucceeded", "Trial has succeeded"
-        status = trial["status"] | {"completionTime": now()} | ({"observation": {"metrics": observed}} if observed else {})
+        status = (
+            trial["status"]
+            | {"completionTime": now()}
+            | ({"observation": {"metrics": observed}} if observed else {})
+        )
         self._keep(with_condition(trial | {"status": status}, kind, reason, message))
 
     def _missing(self, attempt: _Attempt) -> str:
@@ -430,12 +552,19 @@ class _Run:
         last = next((report for report in reversed(attempt.reports) if report.name == name), None)
         if last:
             return f"the last {name} is {last.value!r}, which is no number"
-        if (self._content.get("metricsCollectorSpec") or {}).get("collector", {}).get("kind") == "File":
-            return f"{name} is not in the file {metrics_file(self._content)} (as text in quotes, if it is JSON), or nothing was written to it"
+        if (self._content.get("metricsCollectorSpec") or {}).get("collector", {}).get(
+            "kind"
+        ) == "File":
+            return (
+                f"{name} is not in the file {metrics_file(self._content)} (as text in quotes, if it"
+                " is JSON), or nothing was written to it"
+            )
         return f"the log has no line {name}=NUMBER"
 
     def _keep(self, trial: dict) -> None:
-        """Replace a Trial object, here and on disk, and tell those who watch. Objects are never changed in place, so others may read them."""
+        """Replace a Trial object, here and on disk, and tell those who watch. Objects are never
+        changed in place, so others may read them.
+        """
         with self._changed:
             self.trials[trial["metadata"]["name"]] = trial
             _write(self._folder / "trials" / f"{trial['metadata']['name']}.yaml", trial)
@@ -445,10 +574,18 @@ class _Run:
         return state(self.experiment) in ("Succeeded", "Failed")
 
     def _summarise(self, exhausted: bool = False) -> None:
-        """Bring the Experiment's status up to date, and decide whether it has ended: Katib's `status_util.go`."""
+        """Bring the Experiment's status up to date, and decide whether it has ended: Katib's
+        `status_util.go`.
+        """
         with self._changed:
-            kept = {name: self.experiment["status"][name] for name in ("conditions", "startTime", "completionTime") if name in self.experiment["status"]}
-            self.experiment = self.experiment | {"status": kept | summary(list(self.trials.values()), self._content["objective"])}
+            kept = {
+                name: self.experiment["status"][name]
+                for name in ("conditions", "startTime", "completionTime")
+                if name in self.experiment["status"]
+            }
+            self.experiment = self.experiment | {
+                "status": kept | summary(list(self.trials.values()), self._content["objective"])
+            }
             if self.trials and not self._completed():
                 self._mark(*verdict(self._content, self.experiment["status"], exhausted))
             else:
@@ -458,7 +595,9 @@ class _Run:
         if state(self.experiment) != kind:
             self.experiment = with_condition(self.experiment, kind, reason, message)
             if self._completed():
-                self.experiment = self.experiment | {"status": self.experiment["status"] | {"completionTime": now()}}
+                self.experiment = self.experiment | {
+                    "status": self.experiment["status"] | {"completionTime": now()}
+                }
         self._publish()
 
     def _publish(self) -> None:
@@ -479,7 +618,9 @@ def substitute(value: object, values: Mapping[str, str]) -> object:
 
 
 def _fixed(environment: Mapping[str, str]) -> dict[str, str]:
-    """The variables that are the same in each trial: these a server can have before it imports anything."""
+    """The variables that are the same in each trial: these a server can have before it imports
+    anything.
+    """
     return {name: value for name, value in environment.items() if "${" not in value}
 
 
@@ -494,4 +635,6 @@ def _write(path: Path, document: Mapping) -> None:
 
 
 def _load(path: Path) -> dict:
-    return yaml.load(path.read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    return yaml.load(
+        path.read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    )

@@ -1,6 +1,8 @@
-"""What the laptop does for an Experiment, found out before anything starts: the command of its trials, or why it cannot be run here.
+"""What the laptop does for an Experiment, found out before anything starts: the command of its
+trials, or why it cannot be run here.
 
-Taught in notebook 05. What is a valid Experiment is said in `spec`; here it is refused, with the field's path, when a laptop could not run it faithfully.
+Taught in notebook 05. What is a valid Experiment is said in `spec`; here it is refused, with the
+field's path, when a laptop could not run it faithfully.
 """
 
 import itertools
@@ -22,14 +24,48 @@ from kubeflow_workshop.katib.suggest import ALGORITHMS
 _JOB = "spec.trialTemplate.trialSpec.spec"
 _POD = f"{_JOB}.template.spec"
 _RUNS = {
-    _JOB: {"template", "backoffLimit", "activeDeadlineSeconds", "ttlSecondsAfterFinished", "parallelism", "completions", "suspend"},
-    _POD: {
-        "containers", "restartPolicy", "activeDeadlineSeconds", "terminationGracePeriodSeconds", "nodeSelector", "affinity", "tolerations", "priorityClassName",
-        "priority", "schedulerName", "serviceAccountName", "automountServiceAccountToken", "imagePullSecrets", "enableServiceLinks", "securityContext",
+    _JOB: {
+        "template",
+        "backoffLimit",
+        "activeDeadlineSeconds",
+        "ttlSecondsAfterFinished",
+        "parallelism",
+        "completions",
+        "suspend",
     },
-    f"{_POD}.containers[0]": {"name", "image", "imagePullPolicy", "command", "args", "env", "workingDir", "resources", "ports", "securityContext"},
-}  # fmt: skip
-"""The fields that the laptop carries out, or may pass over since they say where and as whom a Pod runs. Any other is refused."""
+    _POD: {
+        "containers",
+        "restartPolicy",
+        "activeDeadlineSeconds",
+        "terminationGracePeriodSeconds",
+        "nodeSelector",
+        "affinity",
+        "tolerations",
+        "priorityClassName",
+        "priority",
+        "schedulerName",
+        "serviceAccountName",
+        "automountServiceAccountToken",
+        "imagePullSecrets",
+        "enableServiceLinks",
+        "securityContext",
+    },
+    f"{_POD}.containers[0]": {
+        "name",
+        "image",
+        "imagePullPolicy",
+        "command",
+        "args",
+        "env",
+        "workingDir",
+        "resources",
+        "ports",
+        "securityContext",
+    },
+}
+"""The fields that the laptop carries out, or may pass over since they say where and as whom a Pod
+runs. Any other is refused.
+"""
 
 
 @dataclass(frozen=True)
@@ -60,18 +96,24 @@ def plan(document: Mapping, commands: Sequence[tuple[str, str]] = (), where: str
 
     Args:
         document: an Experiment that `spec.check` has passed.
-        commands: pairs of old and new: words of the trial's command, and what to run here in their place.
+        commands: pairs of old and new: words of the trial's command, and what to run here in their
+            place.
         where: what to call the document in a message.
 
     Raises:
-        CourseError: if the laptop cannot run it faithfully; the message names the field and what is allowed.
+        CourseError: if the laptop cannot run it faithfully; the message names the field and what is
+            allowed.
     """
     root = f"{where}, " if where else ""
     content = present(document)["spec"]
     template, trial = content["trialTemplate"], content["trialTemplate"].get("trialSpec")
     _allowed_search(content, root)
     if not trial:
-        refuse(f"{root}spec.trialTemplate.configMap", "is kept on a cluster", "put the template itself into trialSpec")
+        refuse(
+            f"{root}spec.trialTemplate.configMap",
+            "is kept on a cluster",
+            "put the template itself into trialSpec",
+        )
     if (trial["apiVersion"], trial["kind"]) != ("batch/v1", "Job"):
         refuse(
             f"{root}spec.trialTemplate.trialSpec",
@@ -80,19 +122,35 @@ def plan(document: Mapping, commands: Sequence[tuple[str, str]] = (), where: str
         )
     for name, value in (("successCondition", spec.SUCCESS), ("failureCondition", spec.FAILURE)):
         if template.get(name, value).replace(" ", "") != value:
-            refuse(f"{root}spec.trialTemplate.{name}", "is one of your own", f"the laptop knows Katib's for a Job: {value}")
+            refuse(
+                f"{root}spec.trialTemplate.{name}",
+                "is one of your own",
+                f"the laptop knows Katib's for a Job: {value}",
+            )
     job = trial["spec"]
     pod = job["template"]["spec"]
     if len(pod["containers"]) != 1:
-        refuse(f"{root}{_POD}.containers", f"there are {len(pod['containers'])}", "the laptop runs one container a trial")
+        refuse(
+            f"{root}{_POD}.containers",
+            f"there are {len(pod['containers'])}",
+            "the laptop runs one container a trial",
+        )
     container = pod["containers"][0]
     for path, holder in zip(_RUNS, (job, pod, container), strict=True):
         for name in holder:
             if name not in _RUNS[path] and holder[name] not in (None, [], {}):
-                refuse(f"{root}{path}.{name}", "is not carried out on the laptop", f"leave it out; allowed are {', '.join(sorted(_RUNS[path]))}")
+                refuse(
+                    f"{root}{path}.{name}",
+                    "is not carried out on the laptop",
+                    f"leave it out; allowed are {', '.join(sorted(_RUNS[path]))}",
+                )
     for name in ("parallelism", "completions"):
         if job.get(name, 1) != 1:
-            refuse(f"{root}{_JOB}.{name}", f"is {job[name]}", "the laptop runs one process a trial; give 1")
+            refuse(
+                f"{root}{_JOB}.{name}",
+                f"is {job[name]}",
+                "the laptop runs one process a trial; give 1",
+            )
     if job.get("suspend"):
         refuse(f"{root}{_JOB}.suspend", "is true, so that no trial would begin", "leave it out")
     here = f"{root}{_POD}.containers[0]"
@@ -102,40 +160,87 @@ def plan(document: Mapping, commands: Sequence[tuple[str, str]] = (), where: str
         refuse(f"{here}.workingDir", f"{folder} does not exist here", "leave it out, or make it")
     command, mapped = _command(container, commands, here)
     _runnable(command, folder or Path(), environment.get("PYTHONPATH", ""), here)
-    differences = [f"The image {container.get('image')} is not pulled: your environment runs {shlex.join(command[:3])} …", *mapped]
+    differences = [
+        (
+            f"The image {container.get('image')} is not pulled: your environment runs"
+            f" {shlex.join(command[:3])} …"
+        ),
+        *mapped,
+    ]
     if "backoffLimit" not in job:
-        differences.append("A trial that fails is not tried again; on a cluster it is, up to six times, unless the Job has a backoffLimit.")
+        differences.append(
+            "A trial that fails is not tried again; on a cluster it is, up to six times, unless the"
+            " Job has a backoffLimit."
+        )
     if (content.get("metricsCollectorSpec") or {}).get("collector", {}).get("kind") == "File":
-        differences.append(f"Where the command or a variable names {metrics_file(content)}, each trial gets a file of its own.")
+        differences.append(
+            f"Where the command or a variable names {metrics_file(content)}, each trial gets a file"
+            " of its own."
+        )
     if "resources" in container:
         differences.append("The limits of cores and memory are not enforced.")
-    deadlines = [seconds for seconds in (job.get("activeDeadlineSeconds"), pod.get("activeDeadlineSeconds")) if seconds]
-    return Plan(command, environment, folder, 1 + job.get("backoffLimit", 0), min(deadlines, default=None), differences)
+    deadlines = [
+        seconds
+        for seconds in (job.get("activeDeadlineSeconds"), pod.get("activeDeadlineSeconds"))
+        if seconds
+    ]
+    return Plan(
+        command,
+        environment,
+        folder,
+        1 + job.get("backoffLimit", 0),
+        min(deadlines, default=None),
+        differences,
+    )
 
 
 def _allowed_search(content: Mapping, root: str) -> None:
     """Refuse what Katib has and the laptop has not."""
     if content.get("nasConfig"):
-        refuse(f"{root}spec.nasConfig", "is a search for architectures", "the laptop searches for parameters only")
+        refuse(
+            f"{root}spec.nasConfig",
+            "is a search for architectures",
+            "the laptop searches for parameters only",
+        )
     if (name := content["algorithm"]["algorithmName"]) not in ALGORITHMS:
-        refuse(f"{root}spec.algorithm.algorithmName", f"{name} does not run on the laptop yet", f"use one of {', '.join(ALGORITHMS)}, or a cluster")
+        refuse(
+            f"{root}spec.algorithm.algorithmName",
+            f"{name} does not run on the laptop yet",
+            f"use one of {', '.join(ALGORITHMS)}, or a cluster",
+        )
     for number, parameter in enumerate(content["parameters"]):
         distribution = parameter["feasibleSpace"].get("distribution", "uniform")
         if distribution not in ("uniform", "logUniform"):
             path = f"{root}spec.parameters[{number}].feasibleSpace.distribution"
-            refuse(path, f"{distribution} does not run on the laptop yet", "use one of uniform, logUniform")
+            refuse(
+                path,
+                f"{distribution} does not run on the laptop yet",
+                "use one of uniform, logUniform",
+            )
     kind = (content.get("metricsCollectorSpec") or {}).get("collector", {}).get("kind", "StdOut")
     if kind not in ("StdOut", "File"):
-        refuse(f"{root}spec.metricsCollectorSpec.collector.kind", f"{kind} does not run on the laptop yet", "use one of StdOut, File")
+        refuse(
+            f"{root}spec.metricsCollectorSpec.collector.kind",
+            f"{kind} does not run on the laptop yet",
+            "use one of StdOut, File",
+        )
     if not content.get("maxTrialCount") and "goal" not in content["objective"]:
-        refuse(f"{root}spec.maxTrialCount", "is missing, and there is no goal, so the search would never end", "give one of them")
+        refuse(
+            f"{root}spec.maxTrialCount",
+            "is missing, and there is no goal, so the search would never end",
+            "give one of them",
+        )
 
 
 def _environment(variables: Sequence[Mapping], path: str) -> dict[str, str]:
     made: dict[str, str] = {}
     for number, variable in enumerate(variables):
         if variable.get("valueFrom"):
-            refuse(f"{path}.env[{number}].valueFrom", "is read from a cluster", "give a literal value on the laptop")
+            refuse(
+                f"{path}.env[{number}].valueFrom",
+                "is read from a cluster",
+                "give a literal value on the laptop",
+            )
         made[variable["name"]] = expand(variable.get("value") or "", made)
     return made
 
@@ -149,22 +254,38 @@ def expand(text: str, environment: Mapping[str, str]) -> str:
     return re.sub(r"\$\$|\$\(([^)]*)\)", value, text)
 
 
-def _command(container: Mapping, commands: Sequence[tuple[str, str]], path: str) -> tuple[list[str], list[str]]:
+def _command(
+    container: Mapping, commands: Sequence[tuple[str, str]], path: str
+) -> tuple[list[str], list[str]]:
     """The words of the command, each mapped program replaced; and a sentence for each that was."""
     if not container.get("command"):
-        refuse(f"{path}.command", "is missing, and the image that knows it is not pulled", "give the command")
+        refuse(
+            f"{path}.command",
+            "is missing, and the image that knows it is not pulled",
+            "give the command",
+        )
     words = [*container["command"], *(container.get("args") or [])]
     said = []
     for old, new in commands:
         try:
             wanted, instead = shlex.split(old), shlex.split(new)
         except ValueError as error:
-            raise CourseError(f"--command '{old}={new}' cannot be split into words ({error}); close the quotation mark.") from None
+            raise CourseError(
+                f"--command '{old}={new}' cannot be split into words ({error}); close the quotation"
+                " mark."
+            ) from None
         if not (wanted and instead):
-            raise CourseError(f"--command '{old}={new}' has no words on one side; write --command 'OLD=NEW'.")
-        places = [place for place in range(len(words)) if words[place : place + len(wanted)] == wanted]
+            raise CourseError(
+                f"--command '{old}={new}' has no words on one side; write --command 'OLD=NEW'."
+            )
+        places = [
+            place for place in range(len(words)) if words[place : place + len(wanted)] == wanted
+        ]
         if not places:
-            raise CourseError(f"--command '{old}={new}': {old!r} is not in the command {shlex.join(words)}; name words that stand there.")
+            raise CourseError(
+                f"--command '{old}={new}': {old!r} is not in the command {shlex.join(words)}; name"
+                " words that stand there."
+            )
         for place in reversed(places):
             words[place : place + len(wanted)] = instead
         said.append(f"{new} runs in the place of {old}.")
@@ -175,18 +296,33 @@ def _runnable(words: Sequence[str], folder: Path, python_path: str, path: str) -
     """Refuse a program, a Python script or a Python module that is not here."""
     program = words[0] if "/" not in words[0] else str(folder / words[0])
     missing = None if shutil.which(program, path=workers.search_path()) else words[0]
-    if not missing and Path(words[0]).name.startswith("python") and not {"-W", "-X"} & set(words):  # those two may have a word of their own
-        rest = list(itertools.dropwhile(lambda word: word.startswith("-") and word not in ("-", "-c", "-m"), words[1:]))
+    # those two may have a word of their own
+    if not missing and Path(words[0]).name.startswith("python") and not {"-W", "-X"} & set(words):
+        rest = list(
+            itertools.dropwhile(
+                lambda word: word.startswith("-") and word not in ("-", "-c", "-m"), words[1:]
+            )
+        )
         if rest[:1] == ["-m"] and rest[1:]:
             top = rest[1].partition(".")[0]
             places = [str(folder), *python_path.split(os.pathsep), *sys.path]
-            missing = None if top in sys.stdlib_module_names or PathFinder.find_spec(top, places) else rest[1]
+            missing = (
+                None
+                if top in sys.stdlib_module_names or PathFinder.find_spec(top, places)
+                else rest[1]
+            )
         elif rest and not rest[0].startswith("-") and "${" not in rest[0]:
             missing = None if (folder / rest[0]).exists() else rest[0]
     if missing:
-        refuse(f"{path}.command", f"{missing} does not exist here", f"say what to run in its place: --command '{missing}=PROGRAM'")
+        refuse(
+            f"{path}.command",
+            f"{missing} does not exist here",
+            f"say what to run in its place: --command '{missing}=PROGRAM'",
+        )
 
 
 def metrics_file(content: Mapping) -> str:
     """Where the Experiment's File collector looks; `content` is the Experiment's `spec`."""
-    return ((content["metricsCollectorSpec"].get("source") or {}).get("fileSystemPath") or {}).get("path", spec.METRICS_FILE)
+    return ((content["metricsCollectorSpec"].get("source") or {}).get("fileSystemPath") or {}).get(
+        "path", spec.METRICS_FILE
+    )

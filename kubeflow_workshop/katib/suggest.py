@@ -1,7 +1,7 @@
 """What to try next: Katib's algorithms, with Optuna as the engine.
 
-Taught in notebook 05. On a cluster the engines are hyperopt (random, tpe) and Optuna (grid, multivariate-tpe); the method is the same, the numbers that
-it draws are not.
+Taught in notebook 05. On a cluster the engines are hyperopt (random, tpe) and Optuna (grid,
+multivariate-tpe); the method is the same, the numbers that it draws are not.
 """
 
 import math
@@ -19,19 +19,31 @@ class Suggestion:
     """Suggests assignments for trials, and learns from how they went. Ask, run, tell."""
 
     def __init__(self, content: Mapping):
-        """`content` is the Experiment's `spec`, checked. Without the setting `random_state` every search is another one, as in Katib."""
+        """`content` is the Experiment's `spec`, checked. Without the setting `random_state` every
+        search is another one, as in Katib.
+        """
         algorithm = content["algorithm"]
-        self._settings = {setting["name"]: float(setting["value"]) for setting in algorithm.get("algorithmSettings") or []}
+        self._settings = {
+            setting["name"]: float(setting["value"])
+            for setting in algorithm.get("algorithmSettings") or []
+        }
         self._parameters = content["parameters"]
-        self._grid = _grid(self._parameters, content.get("maxTrialCount"), self._seed) if algorithm["algorithmName"] == GRID else None
+        self._grid = (
+            _grid(self._parameters, content.get("maxTrialCount"), self._seed)
+            if algorithm["algorithmName"] == GRID
+            else None
+        )
         self._asked: dict[int, object] = {}
         if self._grid is None:
-            with warnings.catch_warnings():  # optuna's progress bar, which nobody sees, misses the widgets of a notebook
+            # optuna's progress bar, which nobody sees, misses the widgets of a notebook
+            with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", message="IProgress not found")
                 import optuna
 
             optuna.logging.set_verbosity(optuna.logging.ERROR)
-            self._space = {parameter["name"]: _distribution(parameter) for parameter in self._parameters}
+            self._space = {
+                parameter["name"]: _distribution(parameter) for parameter in self._parameters
+            }
             self._study = optuna.create_study(
                 direction=content["objective"]["type"],
                 sampler=_sampler(algorithm["algorithmName"], self._settings, self._seed),
@@ -43,7 +55,9 @@ class Suggestion:
         return int(self._settings["random_state"]) if "random_state" in self._settings else None
 
     def ask(self) -> tuple[int, dict[str, str]] | None:
-        """The next assignment: its number, and parameter → value as text; None when every point of a grid has been given out."""
+        """The next assignment: its number, and parameter → value as text; None when every point of
+        a grid has been given out.
+        """
         number = self._count
         if self._grid is not None:
             assignment = next(self._grid, None)
@@ -52,21 +66,32 @@ class Suggestion:
         else:
             trial = self._study.ask(self._space)
             self._asked[number] = trial
-            assignment = {parameter["name"]: _text(parameter, trial.params[parameter["name"]]) for parameter in self._parameters}
+            assignment = {
+                parameter["name"]: _text(parameter, trial.params[parameter["name"]])
+                for parameter in self._parameters
+            }
         self._count += 1
         return number, assignment
 
     def tell(self, number: int, value: float | None) -> None:
-        """How the assignment of that number went: the objective's value, or None if there is none."""
+        """How the assignment of that number went: the objective's value, or None without one."""
         if self._grid is None:
             import optuna
 
-            state = optuna.trial.TrialState.COMPLETE if value is not None else optuna.trial.TrialState.FAIL
+            state = (
+                optuna.trial.TrialState.COMPLETE
+                if value is not None
+                else optuna.trial.TrialState.FAIL
+            )
             self._study.tell(self._asked.pop(number), value, state)
 
 
-def _grid(parameters: list[Mapping], most: int | None, seed: int | None) -> Iterator[dict[str, str]]:
-    """Every point once, in a shuffled order, so that a search that ends early has looked everywhere (Optuna, Katib's engine, shuffles too)."""
+def _grid(
+    parameters: list[Mapping], most: int | None, seed: int | None
+) -> Iterator[dict[str, str]]:
+    """Every point once, in a shuffled order, so that a search that ends early has looked everywhere
+    (Optuna, Katib's engine, shuffles too).
+    """
     counts = [count(parameter) for parameter in parameters]
     points = math.prod(counts)
     for point in random.Random(seed).sample(range(points), min(points, most or points)):
@@ -83,9 +108,17 @@ def _sampler(name: str, settings: Mapping[str, float], seed: int | None) -> obje
     if name == RANDOM:
         return optuna.samplers.RandomSampler(seed)
     options: dict[str, object] = {"multivariate": name == MULTIVARIATE_TPE, "seed": seed}
-    for setting, option in (("n_startup_trials", "n_startup_trials"), ("n_ei_candidates", "n_ei_candidates"), ("n_EI_candidates", "n_ei_candidates")):
+    for setting, option in (
+        ("n_startup_trials", "n_startup_trials"),
+        ("n_ei_candidates", "n_ei_candidates"),
+        ("n_EI_candidates", "n_ei_candidates"),
+    ):
         if setting in settings:
-            options[option] = max(1, int(settings[setting])) if option == "n_ei_candidates" else int(settings[setting])
+            options[option] = (
+                max(1, int(settings[setting]))
+                if option == "n_ei_candidates"
+                else int(settings[setting])
+            )
     if "prior_weight" in settings:
         options["prior_weight"] = settings["prior_weight"]
     if "gamma" in settings:  # hyperopt's meaning of the number: how many trials count as good
@@ -102,7 +135,8 @@ def _distribution(parameter: Mapping) -> object:
     logarithmic = space.get("distribution") == "logUniform"
     low, high = float(space["min"]), float(space["max"])
     if space.get("step") and not logarithmic:
-        return IntDistribution(0, count(parameter) - 1)  # the place of the value: `_text` says which one it is
+        # the place of the value: `_text` says which one it is
+        return IntDistribution(0, count(parameter) - 1)
     if kind == "int":
         return IntDistribution(int(low), int(high), log=logarithmic)
     return FloatDistribution(low, high, log=logarithmic)
@@ -113,6 +147,9 @@ def _text(parameter: Mapping, drawn: object) -> str:
     space = parameter["feasibleSpace"]
     if parameter["parameterType"] in ("discrete", "categorical") or not space.get("step"):
         return str(drawn)
-    if space.get("distribution") == "logUniform":  # drawn on the logarithmic scale, then moved to the nearest step
-        drawn = min(round((drawn - float(space["min"])) / float(space["step"])), count(parameter) - 1)
+    # drawn on the logarithmic scale, then moved to the nearest step
+    if space.get("distribution") == "logUniform":
+        drawn = min(
+            round((drawn - float(space["min"])) / float(space["step"])), count(parameter) - 1
+        )
     return value_at(parameter, drawn)

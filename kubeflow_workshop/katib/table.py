@@ -1,6 +1,7 @@
 """See an Experiment while it runs, and as a table of numbers afterwards.
 
-Taught in notebook 05. The table is the same in a terminal and in a notebook, on a laptop and on a cluster: it reads Experiment and Trial objects.
+Taught in notebook 05. The table is the same in a terminal and in a notebook, on a laptop and on a
+cluster: it reads Experiment and Trial objects.
 """
 
 import sys
@@ -34,17 +35,29 @@ def frame(experiment: Mapping, trials: Sequence[Mapping]) -> pd.DataFrame:
         trials: its Trial objects, oldest first.
 
     Returns:
-        A row a trial (index `trial`, its name): a column a parameter (float64 if all its values are numbers, else text), a column with the objective's name
-        (float64, NaN without a value), and `state`.
+        A row a trial (index `trial`, its name): a column a parameter (float64 if all its values are
+        numbers, else text), a column with the objective's name (float64, NaN without a value), and
+        `state`.
     """
     content = experiment["spec"]
     names = [parameter["name"] for parameter in content["parameters"]]
     rows = []
     for trial in trials:
-        value = objective_value(trial["status"].get("observation", {}).get("metrics"), content["objective"])
+        value = objective_value(
+            trial["status"].get("observation", {}).get("metrics"), content["objective"]
+        )
         assigned = {one["name"]: one["value"] for one in trial["spec"]["parameterAssignments"]}
-        rows.append([trial["metadata"]["name"], *(assigned.get(name) for name in names), float("nan") if value is None else value, state(trial)])
-    made = pd.DataFrame(rows, columns=["trial", *names, content["objective"]["objectiveMetricName"], "state"]).set_index("trial")
+        rows.append(
+            [
+                trial["metadata"]["name"],
+                *(assigned.get(name) for name in names),
+                float("nan") if value is None else value,
+                state(trial),
+            ]
+        )
+    made = pd.DataFrame(
+        rows, columns=["trial", *names, content["objective"]["objectiveMetricName"], "state"]
+    ).set_index("trial")
     for name in names:
         if len(made) and all(as_number(value) is not None for value in made[name]):
             made[name] = made[name].astype("float64")
@@ -61,23 +74,40 @@ def table(experiment: Mapping, trials: Sequence[Mapping]) -> Table:
         trials: its Trial objects, oldest first.
     """
     content, status = experiment["spec"], experiment.get("status", {})
-    names, metric = [parameter["name"] for parameter in content["parameters"]], content["objective"]["objectiveMetricName"]
+    names, metric = (
+        [parameter["name"] for parameter in content["parameters"]],
+        content["objective"]["objectiveMetricName"],
+    )
     best = status.get("currentOptimalTrial", {}).get("bestTrialName")
     most = content.get("maxTrialCount")
-    title = f"{experiment['metadata']['name']}: {state(experiment) or 'Created'}, {len(trials)}{f' of {most}' if most else ''} trials"
+    title = (
+        f"{experiment['metadata']['name']}: {state(experiment) or 'Created'},"
+        f" {len(trials)}{f' of {most}' if most else ''} trials"
+    )
     made = Table(title=title, title_justify="left")
     made.add_column("trial")
     made.add_column("state")
     for name in (*names, metric):
         made.add_column(name, justify="right")
     numbered = list(enumerate(trials, 1))
-    shown = [one for one in numbered if one[1]["metadata"]["name"] == best or one[0] > len(trials) - ROWS]
+    shown = [
+        one for one in numbered if one[1]["metadata"]["name"] == best or one[0] > len(trials) - ROWS
+    ]
     for number, trial in shown:
         is_best = trial["metadata"]["name"] == best
         assigned = {one["name"]: one["value"] for one in trial["spec"]["parameterAssignments"]}
-        value = objective_value(trial.get("status", {}).get("observation", {}).get("metrics"), content["objective"])
-        cells = [_short(assigned.get(name, "")) for name in names] + ["" if value is None else f"{value:.4g}"]
-        made.add_row(f"{number}{' best' if is_best else ''}", state(trial), *cells, style="bold" if is_best else None)
+        value = objective_value(
+            trial.get("status", {}).get("observation", {}).get("metrics"), content["objective"]
+        )
+        cells = [_short(assigned.get(name, "")) for name in names] + [
+            "" if value is None else f"{value:.4g}"
+        ]
+        made.add_row(
+            f"{number}{' best' if is_best else ''}",
+            state(trial),
+            *cells,
+            style="bold" if is_best else None,
+        )
     return made
 
 
@@ -89,7 +119,8 @@ def _short(value: str) -> str:
 def follow(door: "Laptop | Cluster", name: str) -> dict:
     """Wait for an Experiment with its table on the screen; returns the Experiment with its status.
 
-    Taught in notebook 05. In a notebook and in a terminal the table changes as the trials do; where the output is a file, each trial that ends is a line.
+    Taught in notebook 05. In a notebook and in a terminal the table changes as the trials do; where
+    the output is a file, each trial that ends is a line.
     """
     console = Console(stderr=True)
     if "IPython" in sys.modules and Console().is_jupyter:
@@ -99,7 +130,9 @@ def follow(door: "Laptop | Cluster", name: str) -> dict:
         return door.wait(name, lambda experiment, trials: shown.update(table(experiment, trials)))
     if console.is_terminal:
         with Live(table(door.get(name), door.trials(name)), console=console) as live:
-            return door.wait(name, lambda experiment, trials: live.update(table(experiment, trials)))
+            return door.wait(
+                name, lambda experiment, trials: live.update(table(experiment, trials))
+            )
     return door.wait(name, _lines(console.file.write))
 
 
@@ -113,9 +146,17 @@ def _lines(write: Callable[[str], object]) -> Callable[[dict, list[dict]], None]
             if name in told or kind in ("", "Created", "Running"):
                 continue
             told.add(name)
-            value = objective_value(trial["status"].get("observation", {}).get("metrics"), experiment["spec"]["objective"])
+            value = objective_value(
+                trial["status"].get("observation", {}).get("metrics"),
+                experiment["spec"]["objective"],
+            )
             metric = experiment["spec"]["objective"]["objectiveMetricName"]
-            assigned = " ".join(f"{one['name']}={_short(one['value'])}" for one in trial["spec"]["parameterAssignments"])
-            write(f"{name}: {kind}, {assigned}{'' if value is None else f' → {metric}={value:.4g}'}\n")
+            assigned = " ".join(
+                f"{one['name']}={_short(one['value'])}"
+                for one in trial["spec"]["parameterAssignments"]
+            )
+            write(
+                f"{name}: {kind}, {assigned}{'' if value is None else f' → {metric}={value:.4g}'}\n"
+            )
 
     return watch

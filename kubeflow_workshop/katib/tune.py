@@ -1,6 +1,7 @@
 """`workshop tune FILE.yaml`: run an Experiment, where WORKSHOP_TARGET says.
 
-Taught in notebook 05. With `-o` the finished Experiment goes to standard output, as `kubectl get -o` prints it; all else goes to standard error.
+Taught in notebook 05. With `-o` the finished Experiment goes to standard output, as `kubectl get
+-o` prints it; all else goes to standard error.
 """
 
 import argparse
@@ -13,9 +14,21 @@ from kubeflow_workshop.errors import CourseError
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `workshop tune` to its parser."""
-    parser.add_argument("file", type=Path, metavar="FILE", help="a YAML file with a Katib Experiment (kubeflow.org/v1beta1)")
-    parser.add_argument("--state", type=Path, metavar="DIR", help="on a laptop: where Experiments are kept (default: build/katib)")
-    parser.add_argument("--replace", action="store_true", help="delete an Experiment of the same name first")
+    parser.add_argument(
+        "file",
+        type=Path,
+        metavar="FILE",
+        help="a YAML file with a Katib Experiment (kubeflow.org/v1beta1)",
+    )
+    parser.add_argument(
+        "--state",
+        type=Path,
+        metavar="DIR",
+        help="on a laptop: where Experiments are kept (default: build/katib)",
+    )
+    parser.add_argument(
+        "--replace", action="store_true", help="delete an Experiment of the same name first"
+    )
     parser.add_argument(
         "--command",
         action="append",
@@ -23,9 +36,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_pair,
         dest="commands",
         metavar="'OLD=NEW'",
-        help="on a laptop: run NEW in the place of OLD, words of the trial's command that do not exist here; may be given more than once",
+        help=(
+            "on a laptop: run NEW in the place of OLD, words of the trial's command that do not"
+            " exist here; may be given more than once"
+        ),
     )
-    parser.add_argument("-o", "--output", choices=("yaml", "json"), help="print the finished Experiment")
+    parser.add_argument(
+        "-o", "--output", choices=("yaml", "json"), help="print the finished Experiment"
+    )
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -49,7 +67,8 @@ def run(arguments: argparse.Namespace) -> int:
     document = spec.read(arguments.file)
     door = connect(arguments.state, arguments.commands)
     here = isinstance(door, Laptop)
-    notes = door.differences(document, str(arguments.file)) if here else []  # also refuses what cannot run, before anything is deleted
+    # also refuses what cannot run, before anything is deleted
+    notes = door.differences(document, str(arguments.file)) if here else []
     name = document["metadata"].get("name")
     if arguments.replace and name:
         with contextlib.suppress(CourseError):  # there was none
@@ -60,14 +79,18 @@ def run(arguments: argparse.Namespace) -> int:
     experiment = follow(door, name)
     _tell(experiment, door.trials(name))
     if here:
-        print(f"Kept in {door.state / name}: the Experiment, its trials, their logs.", file=sys.stderr)
+        print(
+            f"Kept in {door.state / name}: the Experiment, its trials, their logs.", file=sys.stderr
+        )
     if arguments.output:
         sys.stdout.write(spec.as_text(experiment, arguments.output))
     return 0 if state(experiment) == "Succeeded" else 1
 
 
 def _tell(experiment: dict, trials: list[dict]) -> None:
-    """The end of the story: the table, why it ended, the best trial, and the last words of trials that failed."""
+    """The end of the story: the table, why it ended, the best trial, and the last words of trials
+    that failed.
+    """
     from rich.console import Console
 
     from kubeflow_workshop.katib.status import state
@@ -78,7 +101,10 @@ def _tell(experiment: dict, trials: list[dict]) -> None:
         console.print(table(experiment, trials))
     for trial in trials:
         if state(trial) in ("Failed", "MetricsUnavailable"):
-            print(f"{trial['metadata']['name']}: {trial['status']['conditions'][-1]['message']}", file=sys.stderr)
+            print(
+                f"{trial['metadata']['name']}: {trial['status']['conditions'][-1]['message']}",
+                file=sys.stderr,
+            )
     status = experiment["status"]
     print(f"{status['conditions'][-1]['message']}.", file=sys.stderr)
     if best := status.get("currentOptimalTrial"):

@@ -1,7 +1,10 @@
-"""Starts the trials' programs. Where fork exists, one server a search does it: it has imported what the trials import, and a trial is a fork of it.
+"""Starts the trials' programs. Where fork exists, one server a search does it: it has imported what
+the trials import, and a trial is a fork of it.
 
-Notebook 05 says what this saves: a trial in a fresh process spends most of its time importing TensorFlow. The numbers are those of a fresh process, since the
-program itself is run from its beginning in each fork. The server ends, and its trials with it, when the process that asked for them is gone.
+Notebook 05 says what this saves: a trial in a fresh process spends most of its time importing
+TensorFlow. The numbers are those of a fresh process, since the program itself is run from its
+beginning in each fork. The server ends, and its trials with it, when the process that asked for
+them is gone.
 """
 
 import ast
@@ -32,7 +35,9 @@ _GRACE = 5
 
 
 def search_path() -> str:
-    """The PATH of the trials: the programs of this environment first, so that `python` is the one that has the course's libraries."""
+    """The PATH of the trials: the programs of this environment first, so that `python` is the one
+    that has the course's libraries.
+    """
     return os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
 
 
@@ -52,7 +57,7 @@ class Program:
     """A program that runs: its output line by line, its exit code, its end."""
 
     def __init__(self, output: int, process: "subprocess.Popen | _Fork"):
-        """`output` is the end of a pipe that the program writes to; `process` is what to wait for."""
+        """`output` is the end of a pipe that the program writes to; `process` is waited for."""
         self._process = process
         self._last: threading.Timer | None = None
         self._lines: queue.Queue[str | None] = queue.Queue()
@@ -65,7 +70,9 @@ class Program:
         self._lines.put(None)
 
     def lines(self, patience: float) -> Iterator[str]:
-        """Each line with its end, as it comes; an empty text whenever nothing came for `patience` seconds."""
+        """Each line with its end, as it comes; an empty text whenever nothing came for `patience`
+        seconds.
+        """
         while True:
             try:
                 line = self._lines.get(timeout=patience)
@@ -87,7 +94,9 @@ class Program:
         """Ask the program, and all that it started, to end; make it after a few seconds."""
         if self._last:
             return
-        self._last = threading.Timer(_GRACE, self._signal, [getattr(signal, "SIGKILL", signal.SIGTERM)])
+        self._last = threading.Timer(
+            _GRACE, self._signal, [getattr(signal, "SIGKILL", signal.SIGTERM)]
+        )
         self._last.daemon = True
         self._signal(signal.SIGTERM)
         self._last.start()
@@ -103,17 +112,34 @@ class Program:
 class Fresh:
     """Starts each program as a fresh process: the way where fork does not exist."""
 
-    def __init__(self, environment: Mapping[str, str], module: str | None = None, folder: Path | None = None):
-        """`environment` is added to this process's own; the rest is there for the likeness with `Server`."""
-        self._environment = os.environ | ONE_THREAD | {"PATH": search_path(), "PYTHONUNBUFFERED": "1"} | environment
+    def __init__(
+        self, environment: Mapping[str, str], module: str | None = None, folder: Path | None = None
+    ):
+        """`environment` is added to this process's own; the rest is there for the likeness with
+        `Server`.
+        """
+        self._environment = (
+            os.environ | ONE_THREAD | {"PATH": search_path(), "PYTHONUNBUFFERED": "1"} | environment
+        )
 
-    def start(self, argv: Sequence[str], folder: Path | None = None, environment: Mapping[str, str] | None = None) -> Program:
+    def start(
+        self,
+        argv: Sequence[str],
+        folder: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> Program:
         """Start a program in a folder, with more environment of its own."""
         reading, writing = os.pipe()
         variables = self._environment | (environment or {})
         program = shutil.which(argv[0], path=variables["PATH"]) or argv[0]
         process = subprocess.Popen(
-            [program, *argv[1:]], cwd=folder, env=variables, stdin=subprocess.DEVNULL, stdout=writing, stderr=writing, start_new_session=True
+            [program, *argv[1:]],
+            cwd=folder,
+            env=variables,
+            stdin=subprocess.DEVNULL,
+            stdout=writing,
+            stderr=writing,
+            start_new_session=True,
         )
         os.close(writing)
         return Program(reading, process)
@@ -125,7 +151,9 @@ class Fresh:
 class Server:
     """Starts programs as forks of one process, which has imported what `module` imports."""
 
-    def __init__(self, environment: Mapping[str, str], module: str | None = None, folder: Path | None = None):
+    def __init__(
+        self, environment: Mapping[str, str], module: str | None = None, folder: Path | None = None
+    ):
         """Start the server.
 
         Args:
@@ -137,16 +165,25 @@ class Server:
         self._lock = threading.Lock()
         self._process = subprocess.Popen(
             [sys.executable, "-m", __name__, str(other.fileno()), *([module] if module else [])],
-            env=os.environ | ONE_THREAD | {"PATH": search_path(), "PYTHONUNBUFFERED": "1"} | environment,
+            env=os.environ
+            | ONE_THREAD
+            | {"PATH": search_path(), "PYTHONUNBUFFERED": "1"}
+            | environment,
             cwd=folder,
             pass_fds=[other.fileno()],
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,  # a module that prints when it is imported has no say on our standard output
+            # a module that prints when it is imported has no say on our standard output
+            stdout=subprocess.DEVNULL,
             start_new_session=True,  # Ctrl-C is for the one who asked, who then ends the trials
         )
         other.close()
 
-    def start(self, argv: Sequence[str], folder: Path | None = None, environment: Mapping[str, str] | None = None) -> Program:
+    def start(
+        self,
+        argv: Sequence[str],
+        folder: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> Program:
         """Start a program in a folder, with more environment of its own.
 
         Raises:
@@ -154,15 +191,25 @@ class Server:
         """
         reading, writing = os.pipe()
         channel, other = socket.socketpair()
-        request = json.dumps({"argv": list(argv), "folder": str(folder or Path.cwd()), "environment": dict(environment or {})})
+        request = json.dumps(
+            {
+                "argv": list(argv),
+                "folder": str(folder or Path.cwd()),
+                "environment": dict(environment or {}),
+            }
+        )
         try:
             with self._lock:
-                socket.send_fds(self._control, [request.encode() + b"\n"], [writing, other.fileno()])
+                socket.send_fds(
+                    self._control, [request.encode() + b"\n"], [writing, other.fileno()]
+                )
                 other.close()
                 fork = _Fork(channel)
         except (OSError, ValueError):
             os.close(reading)
-            raise ServerGoneError("the process that starts the trials has been ended; was there memory enough?") from None
+            raise ServerGoneError(
+                "the process that starts the trials has been ended; was there memory enough?"
+            ) from None
         finally:
             os.close(writing)
             other.close()
@@ -175,7 +222,9 @@ class Server:
 
 
 class _Fork:
-    """A program that the server started. On the channel come its process id and, when it has ended, its exit code."""
+    """A program that the server started. On the channel come its process id and, when it has ended,
+    its exit code.
+    """
 
     def __init__(self, channel: socket.socket):
         self._answers = channel.makefile("r")
@@ -187,13 +236,16 @@ class _Fork:
     def wait(self) -> int:
         with self._lock:
             if self._code is None:
-                self._code = int(self._answers.readline() or -signal.SIGKILL)  # silence: the server itself was ended
+                # silence: the server itself was ended
+                self._code = int(self._answers.readline() or -signal.SIGKILL)
                 self._answers.close()
             return self._code
 
 
 def _serve(control: socket.socket) -> None:
-    """Fork a program for each request, tell how each ended, and end them all when nobody can ask any more."""
+    """Fork a program for each request, tell how each ended, and end them all when nobody can ask
+    any more.
+    """
     waking, wake = os.pipe()
     os.set_blocking(wake, False)
     signal.set_wakeup_fd(wake)
@@ -279,13 +331,16 @@ def _reseed() -> None:
 
 
 def imports(module: str) -> list[str]:
-    """The modules that a module imports, also late inside its functions, and those of the modules of its own package that it imports.
+    """The modules that a module imports, also late inside its functions, and those of the modules
+    of its own package that it imports.
 
-    The source is read, not run: a training program without `if __name__ == "__main__"` would begin to train.
+    The source is read, not run: a training program without `if __name__ == "__main__"` would begin
+    to train.
     """
     package, found, waiting = module.partition(".")[0], [], [module]
     for name in waiting:
-        with contextlib.suppress(Exception):  # no such module, no source, or a package that cannot be imported: the trial will say so
+        # no such module, no source, or a package that cannot be imported: the trial will say so
+        with contextlib.suppress(Exception):
             origin = importlib.util.find_spec(name).origin
             for wanted in _names(ast.parse(Path(origin).read_text(encoding="utf-8"))):
                 if wanted not in found:
@@ -301,7 +356,8 @@ def _names(tree: ast.AST) -> Iterator[str]:
         yield from (alias.name for alias in tree.names)
     elif isinstance(tree, ast.ImportFrom) and not tree.level and tree.module:
         yield tree.module
-        yield from (f"{tree.module}.{alias.name}" for alias in tree.names)  # those that are no modules are passed over
+        # those that are no modules are passed over
+        yield from (f"{tree.module}.{alias.name}" for alias in tree.names)
     for child in ast.iter_child_nodes(tree):
         yield from _names(child)
 
@@ -310,7 +366,9 @@ def main() -> None:
     """Be the server: `python -m kubeflow_workshop.katib.workers DESCRIPTOR [MODULE]`."""
     for module in sys.argv[2:]:
         for name in imports(module):
-            with contextlib.suppress(Exception):  # a name that is no module, or a library that is not here: the trial will say what it needs
+            # a name that is no module, or a library that is not here: the trial will say what it
+            # needs
+            with contextlib.suppress(Exception):
                 importlib.import_module(name)
     gc.freeze()  # what is imported is shared by the forks for as long as nobody touches it
     _serve(socket.socket(fileno=int(sys.argv[1])))

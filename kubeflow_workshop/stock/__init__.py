@@ -1,1 +1,3 @@
-"""The case study: predict tomorrow's closing price, and find out honestly whether the forecast is any good."""
+"""The case study: predict tomorrow's closing price, and find out honestly whether the forecast is
+any good.
+"""

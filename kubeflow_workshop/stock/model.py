@@ -1,6 +1,7 @@
 """The two networks of the case study: built, fitted, and written as a model version.
 
-Taught in notebook 04. Both take windows of dollars and give dollars, so whoever serves them has nothing to prepare.
+Taught in notebook 04. Both take windows of dollars and give dollars, so whoever serves them has
+nothing to prepare.
 """
 
 import errno
@@ -28,12 +29,16 @@ BATCH = 32
 EPOCHS_A_REPORT = 10
 LARGEST_SEED = 2**32 - 1
 UNROLLED_UP_TO = 10
-"""Windows up to this many days become a graph without a loop: several times faster to train and to serve. Longer ones would take long to build."""
+"""Windows up to this many days become a graph without a loop: several times faster to train and to
+serve. Longer ones would take long to build.
+"""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a fit stands: epochs done, and the mean absolute errors (dollars) with the weights as they are then."""
+    """Where a fit stands: epochs done, and the mean absolute errors (dollars) with the weights as
+    they are then.
+    """
 
     epochs: int
     training_mae: float
@@ -50,7 +55,8 @@ def talk(window: int, units: int = 64) -> "keras.Model":
         units: size of the LSTM's state.
 
     Returns:
-        An unfitted model: window float32 [batch, window, 1], dollars → next close float32 [batch, 1], dollars.
+        An unfitted model: window float32 [batch, window, 1], dollars → next close float32 [batch,
+            1], dollars.
     """
     import keras
 
@@ -61,15 +67,17 @@ def talk(window: int, units: int = 64) -> "keras.Model":
 def relative(window: int, units: int = 64) -> "keras.Model":
     """The same network on the changes within the window; the scaling is a part of it.
 
-    Taught in notebook 04. Each price becomes its difference to the window's last price in percent, and the output is tomorrow's difference in
-    percent, turned back into dollars. The last layer begins at zero, so an unfitted model is persistence.
+    Taught in notebook 04. Each price becomes its difference to the window's last price in percent,
+    and the output is tomorrow's difference in percent, turned back into dollars. The last layer
+    begins at zero, so an unfitted model is persistence.
 
     Args:
         window: days in a window.
         units: size of the LSTM's state.
 
     Returns:
-        An unfitted model: window float32 [batch, window, 1], dollars → next close float32 [batch, 1], dollars.
+        An unfitted model: window float32 [batch, window, 1], dollars → next close float32 [batch,
+            1], dollars.
     """
     import keras
 
@@ -82,7 +90,9 @@ def relative(window: int, units: int = 64) -> "keras.Model":
 NETWORKS = {"talk": talk, "relative": relative}
 
 
-def _body(inputs: "keras.KerasTensor", window: int, units: int, last_kernel: str = "glorot_uniform") -> "keras.KerasTensor":
+def _body(
+    inputs: "keras.KerasTensor", window: int, units: int, last_kernel: str = "glorot_uniform"
+) -> "keras.KerasTensor":
     from keras import layers
 
     x = layers.LSTM(units, unroll=window <= UNROLLED_UP_TO)(inputs)
@@ -97,15 +107,20 @@ def build(network: str, window: int, units: int = 64, seed: int = 0) -> "keras.M
     Taught in notebook 04.
 
     Raises:
-        CourseError: if the network is unknown, or a number is not at least 1 (the seed: 0), or the seed takes more than 32 bits.
+        CourseError: if the network is unknown, or a number is not at least 1 (the seed: 0), or the
+            seed takes more than 32 bits.
     """
     if network not in NETWORKS:
         raise CourseError(f"network {network!r} is unknown; use one of {', '.join(NETWORKS)}.")
     for name, value, least in (("window", window, 1), ("units", units, 1), ("seed", seed, 0)):
         if value < least:
-            raise CourseError(f"{name} {value} is too small; give a whole number of at least {least}.")
+            raise CourseError(
+                f"{name} {value} is too small; give a whole number of at least {least}."
+            )
     if seed > LARGEST_SEED:
-        raise CourseError(f"seed {seed} is too large; give a whole number of at most {LARGEST_SEED}.")
+        raise CourseError(
+            f"seed {seed} is too large; give a whole number of at most {LARGEST_SEED}."
+        )
     import keras
 
     keras.utils.set_random_seed(seed)
@@ -121,10 +136,12 @@ def fit(
     seed: int = 0,
     report: Callable[[Progress], None] | None = None,
 ) -> list[Progress]:
-    """Train a model in place: Adam on the mean squared error, batches of 32, shuffled anew each epoch.
+    """Train a model in place: Adam on the mean squared error, batches of 32, shuffled anew each
+    epoch.
 
-    Taught in notebook 04. To the last digit what `model.fit` does with the same batches, without the time that Keras spends between epochs: with 200
-    windows that is most of it. Ten epochs at a time run as one TensorFlow graph.
+    Taught in notebook 04. To the last digit what `model.fit` does with the same batches, without
+    the time that Keras spends between epochs: with 200 windows that is most of it. Ten epochs at a
+    time run as one TensorFlow graph.
 
     Args:
         model: as `build` returns it.
@@ -139,16 +156,25 @@ def fit(
         What was reported.
 
     Raises:
-        CourseError: if the learning rate or the epochs cannot be, or the training error is no longer a number.
+        CourseError: if the learning rate or the epochs cannot be, or the training error is no
+            longer a number.
     """
     if not (math.isfinite(learning_rate) and learning_rate > 0):
-        raise CourseError(f"learning rate {learning_rate} cannot train; give a number above 0, such as 0.001.")
+        raise CourseError(
+            f"learning rate {learning_rate} cannot train; give a number above 0, such as 0.001."
+        )
     if epochs < 1:
         raise CourseError(f"epochs {epochs} is too few; give a whole number of at least 1.")
     import keras
     import tensorflow as tf
 
-    batches = iter(tf.data.Dataset.from_tensor_slices((train.inputs, train.targets)).cache().shuffle(len(train), seed=seed).batch(BATCH).repeat())
+    batches = iter(
+        tf.data.Dataset.from_tensor_slices((train.inputs, train.targets))
+        .cache()
+        .shuffle(len(train), seed=seed)
+        .batch(BATCH)
+        .repeat()
+    )
     weights = model.trainable_variables
     optimizer = keras.optimizers.Adam(learning_rate)
     optimizer.build(weights)
@@ -165,11 +191,18 @@ def fit(
     answers = np.concatenate([train.targets, validation.targets])
     done: list[Progress] = []
     for seen in [*range(EPOCHS_A_REPORT, epochs, EPOCHS_A_REPORT), epochs]:
-        learn(tf.constant((seen - (done[-1].epochs if done else 0)) * math.ceil(len(train) / BATCH)))
+        learn(
+            tf.constant((seen - (done[-1].epochs if done else 0)) * math.ceil(len(train) / BATCH))
+        )
         errors = np.abs(np.asarray(model(both))[:, 0] - answers)
-        done.append(Progress(seen, float(errors[: len(train)].mean()), float(errors[len(train) :].mean())))
+        done.append(
+            Progress(seen, float(errors[: len(train)].mean()), float(errors[len(train) :].mean()))
+        )
         if not math.isfinite(done[-1].training_mae):
-            raise CourseError(f"after {seen} epochs the training error is no number any more; try a smaller learning rate than {learning_rate}.")
+            raise CourseError(
+                f"after {seen} epochs the training error is no number any more; try a smaller"
+                f" learning rate than {learning_rate}."
+            )
         if report:
             report(done[-1])
     return done
@@ -181,14 +214,21 @@ def forecast(model: "keras.Model", windows: Windows) -> np.ndarray:
 
 
 def free_directory(directory: Path) -> None:
-    """Raise CourseError unless a model version can be written to `directory`: it must be new, and the folder that it goes into writable.
+    """Raise CourseError unless a model version can be written to `directory`: it must be new, and
+    the folder that it goes into writable.
 
     Nothing is left behind: the folders on the way there are made by `save`.
     """
     if os.path.lexists(directory):
-        raise CourseError(f"{directory} exists already, and a model version is never written over; give a new directory, such as the next number.")
+        raise CourseError(
+            f"{directory} exists already, and a model version is never written over; give a new"
+            " directory, such as the next number."
+        )
     there = next(folder for folder in directory.absolute().parents if os.path.lexists(folder))
-    with _writing(directory), tempfile.TemporaryDirectory(prefix=f".{directory.name}.", suffix=".partial", dir=there):
+    with (
+        _writing(directory),
+        tempfile.TemporaryDirectory(prefix=f".{directory.name}.", suffix=".partial", dir=there),
+    ):
         pass
 
 
@@ -197,19 +237,25 @@ def _writing(directory: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise CourseError(f"{directory} cannot be written ({error.strerror or error}); give a directory where you may write.") from None
+        raise CourseError(
+            f"{directory} cannot be written ({error.strerror or error}); give a directory where you"
+            " may write."
+        ) from None
 
 
 def save(model: "keras.Model", directory: Path, card: dict) -> Path:
-    """Write a model version: what TensorFlow Serving, KServe and Keras each read, and a card that says what it is.
+    """Write a model version: what TensorFlow Serving, KServe and Keras each read, and a card that
+    says what it is.
 
-    Taught in notebook 04. `directory` holds `saved_model.pb` and `variables/` (signature `serving_default`: `window` float32 [batch, window, 1],
-    dollars, oldest first → `next_close` float32 [batch, 1], dollars), `model.keras` and `card.json`. It is written under another name and
-    then renamed, so it is there as a whole or not at all.
+    Taught in notebook 04. `directory` holds `saved_model.pb` and `variables/` (signature
+    `serving_default`: `window` float32 [batch, window, 1], dollars, oldest first → `next_close`
+    float32 [batch, 1], dollars), `model.keras` and `card.json`. It is written under another name
+    and then renamed, so it is there as a whole or not at all.
 
     Args:
         model: a fitted model.
-        directory: where the version is to be; it must not exist. In a model repository this is `MODELS/NAME/N`.
+        directory: where the version is to be; it must not exist. In a model repository this is
+            `MODELS/NAME/N`.
         card: what to say of it; the SHA-256 of each file is added under `files`.
 
     Returns:
@@ -224,19 +270,29 @@ def save(model: "keras.Model", directory: Path, card: dict) -> Path:
     free_directory(directory)
     with _writing(directory):
         directory.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", suffix=".partial", dir=directory.parent))
+        partial = Path(
+            tempfile.mkdtemp(prefix=f".{directory.name}.", suffix=".partial", dir=directory.parent)
+        )
         try:
             archive = keras.export.ExportArchive()
             archive.track(model)
             archive.add_endpoint(
                 "serving_default",
                 lambda window: {"next_close": model(window, training=False)},
-                input_signature=[tf.TensorSpec([None, *model.input_shape[1:]], tf.float32, name="window")],
+                input_signature=[
+                    tf.TensorSpec([None, *model.input_shape[1:]], tf.float32, name="window")
+                ],
             )
             archive.write_out(partial, verbose=False)
             model.save(partial / "model.keras")
-            files = {path.relative_to(partial).as_posix(): _sha256(path) for path in sorted(partial.rglob("*")) if path.is_file()}
-            (partial / "card.json").write_text(json.dumps(card | {"files": files}, indent=2, allow_nan=False) + "\n")
+            files = {
+                path.relative_to(partial).as_posix(): _sha256(path)
+                for path in sorted(partial.rglob("*"))
+                if path.is_file()
+            }
+            (partial / "card.json").write_text(
+                json.dumps(card | {"files": files}, indent=2, allow_nan=False) + "\n"
+            )
             partial.chmod(0o755)  # mkdtemp's is closed to others, and a server may be another user
             os.rename(partial, directory)
         except tf.errors.ResourceExhaustedError as error:  # TensorFlow's word for a full disk
@@ -252,17 +308,24 @@ def load(directory: Path) -> "keras.Model":
     Taught in notebook 04.
 
     Raises:
-        CourseError: if there is no model version in `directory`, or a file of it is not the one that its card names.
+        CourseError: if there is no model version in `directory`, or a file of it is not the one
+            that its card names.
     """
     try:
         files = dict(json.loads((directory / "card.json").read_text())["files"])
     except (OSError, ValueError, TypeError, KeyError):
         files = {}
     if "model.keras" not in files:
-        raise CourseError(f"{directory} holds no model version (no card.json that names its files); train one into a new directory with --output.")
+        raise CourseError(
+            f"{directory} holds no model version (no card.json that names its files); train one"
+            " into a new directory with --output."
+        )
     for name, sha256 in files.items():
         if not (directory / name).is_file() or _sha256(directory / name) != sha256:
-            raise CourseError(f"{directory / name} is not the file that card.json names; the version is damaged: train it again into a new directory.")
+            raise CourseError(
+                f"{directory / name} is not the file that card.json names; the version is damaged:"
+                " train it again into a new directory."
+            )
     import keras
 
     return keras.models.load_model(directory / "model.keras")

@@ -1,7 +1,9 @@
-"""One style for every figure of the course. Nothing is computed here: what is drawn comes in finished.
+"""One style for every figure of the course. Nothing is computed here: what is drawn comes in
+finished.
 
-Colours are those of Okabe and Ito (Color Universal Design, 2008), which people with any kind of colour vision can tell apart; lines differ in
-their dashes too, so a greyscale print can be read. Used in every notebook; shown in notebook 03.
+Colours are those of Okabe and Ito (Color Universal Design, 2008), which people with any kind of
+colour vision can tell apart; lines differ in their dashes too, so a greyscale print can be read.
+Used in every notebook; shown in notebook 03.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -73,8 +75,17 @@ def lines(
     ax = _frame(title, x, y, ax)
     ends = []
     for (name, line), (colour, dashes) in zip(values.items(), _CYCLE, strict=False):
-        places = line.index if isinstance(line, pd.Series) else range(len(line)) if at is None else at
-        ax.plot(places, np.asarray(line), color=colour, linestyle=dashes, linewidth=1.6, drawstyle="steps-post" if steps else "default")
+        places = (
+            line.index if isinstance(line, pd.Series) else range(len(line)) if at is None else at
+        )
+        ax.plot(
+            places,
+            np.asarray(line),
+            color=colour,
+            linestyle=dashes,
+            linewidth=1.6,
+            drawstyle="steps-post" if steps else "default",
+        )
         ends.append((name, colour, float(np.asarray(line, dtype=float)[-1])))
     if reference:
         ax.axhline(reference[1], color=GREY, linewidth=1.2)
@@ -85,20 +96,42 @@ def lines(
 
 
 def _names(ax: Axes, ends: Sequence[tuple[str, str, float]]) -> None:
-    """Write each name right of the axes at the height where its line ends, moved apart where two would overlap."""
+    """Write each name right of the axes at the height where its line ends, moved apart where two
+    would overlap.
+    """
     ax.margins(x=0.01)
     ax.figure.canvas.draw()
     to_share = ax.transData + ax.transAxes.inverted()
-    names = sorted((to_share.transform((0, height))[1], name, colour) for name, colour, height in ends)
+    names = sorted(
+        (to_share.transform((0, height))[1], name, colour) for name, colour, height in ends
+    )
     places = []
     for wanted, _, _ in names:
         places.append(max(wanted, places[-1] + 0.075) if places else wanted)
-    centred = sum(place - wanted for place, (wanted, _, _) in zip(places, names, strict=True)) / len(names)
+    centred = sum(
+        place - wanted for place, (wanted, _, _) in zip(places, names, strict=True)
+    ) / len(names)
     for place, (_, name, colour) in zip(places, names, strict=True):
-        ax.annotate(name, (1.01, place - centred), xycoords="axes fraction", color=colour, va="center", fontweight="bold", fontsize=10)
+        ax.annotate(
+            name,
+            (1.01, place - centred),
+            xycoords="axes fraction",
+            color=colour,
+            va="center",
+            fontweight="bold",
+            fontsize=10,
+        )
 
 
-def dots(values: Sequence[float], *, reference: tuple[str, float], title: str, label: str, rows: str = "run", ax: Axes | None = None) -> None:
+def dots(
+    values: Sequence[float],
+    *,
+    reference: tuple[str, float],
+    title: str,
+    label: str,
+    rows: str = "run",
+    ax: Axes | None = None,
+) -> None:
     """One dot a run along a line, beside a reference that needs no run.
 
     Args:
@@ -113,13 +146,27 @@ def dots(values: Sequence[float], *, reference: tuple[str, float], title: str, l
     ax.plot(values, range(len(values)), "o", color=BLUE, markersize=9)
     ax.axvline(reference[1], color=RED, linestyle="--")
     ax.annotate(
-        reference[0], (reference[1], 1.0), xycoords=("data", "axes fraction"), color=RED, fontweight="bold", xytext=(4, -12), textcoords="offset points"
+        reference[0],
+        (reference[1], 1.0),
+        xycoords=("data", "axes fraction"),
+        color=RED,
+        fontweight="bold",
+        xytext=(4, -12),
+        textcoords="offset points",
     )
     ax.set_yticks(range(len(values)))
     ax.set_ylim(-0.5, len(values))
 
 
-def bars(values: Mapping[str, float], *, title: str, y: str, x: str = "", reference: tuple[str, float] | None = None, ax: Axes | None = None) -> None:
+def bars(
+    values: Mapping[str, float],
+    *,
+    title: str,
+    y: str,
+    x: str = "",
+    reference: tuple[str, float] | None = None,
+    ax: Axes | None = None,
+) -> None:
     """A bar a name, its value written on it.
 
     Args:
@@ -139,7 +186,14 @@ def bars(values: Mapping[str, float], *, title: str, y: str, x: str = "", refere
         _names(ax, [(reference[0], RED, reference[1])])
 
 
-def intervals(rows: Mapping[str, tuple[float, float, float]], *, reference: tuple[str, float], title: str, label: str, ax: Axes | None = None) -> None:
+def intervals(
+    rows: Mapping[str, tuple[float, float, float]],
+    *,
+    reference: tuple[str, float],
+    title: str,
+    label: str,
+    ax: Axes | None = None,
+) -> None:
     """A value and its interval a row, beside a reference.
 
     Args:
@@ -155,14 +209,31 @@ def intervals(rows: Mapping[str, tuple[float, float, float]], *, reference: tupl
         ax.plot([value], [height], "o", color=BLUE, markersize=8)
     ax.axvline(reference[1], color=RED, linestyle="--")
     ax.annotate(
-        reference[0], (reference[1], 1.0), xycoords=("data", "axes fraction"), color=RED, fontweight="bold", xytext=(4, -12), textcoords="offset points"
+        reference[0],
+        (reference[1], 1.0),
+        xycoords=("data", "axes fraction"),
+        color=RED,
+        fontweight="bold",
+        xytext=(4, -12),
+        textcoords="offset points",
     )
     ax.set_yticks(range(len(rows)), list(rows))
     ax.set_ylim(-0.5, len(rows))
 
 
-def grid(values: object, *, rows: Sequence[str], columns: Sequence[str], title: str, label: str, x: str = "", y: str = "", ax: Axes | None = None) -> None:
-    """Numbers from -1 to 1 (or 0 to 1) as coloured squares: blue below zero, orange above, white at zero.
+def grid(
+    values: object,
+    *,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    title: str,
+    label: str,
+    x: str = "",
+    y: str = "",
+    ax: Axes | None = None,
+) -> None:
+    """Numbers from -1 to 1 (or 0 to 1) as coloured squares: blue below zero, orange above, white at
+    zero.
 
     Args:
         values: numbers [rows, columns].
@@ -173,19 +244,32 @@ def grid(values: object, *, rows: Sequence[str], columns: Sequence[str], title: 
         ax: draw into these axes instead of a new figure.
     """
     ax = _frame(title, x, y, ax)
-    image = ax.imshow(np.asarray(values, dtype=float), cmap="PuOr_r", vmin=-1, vmax=1, aspect="auto")
+    image = ax.imshow(
+        np.asarray(values, dtype=float), cmap="PuOr_r", vmin=-1, vmax=1, aspect="auto"
+    )
     ax.set_xticks(range(len(columns)), list(columns))
     ax.set_yticks(range(len(rows)), list(rows))
     ax.grid(visible=False)
     ax.figure.colorbar(image, ax=ax, label=label)
 
 
-def parallel(rows: pd.DataFrame, *, objective: str, title: str, label: str, log: Collection[str] = (), largest: bool = False, ax: Axes | None = None) -> None:
-    """Parallel coordinates, as in Katib's UI: an upright axis a column, and each row a line that crosses every axis at its value.
+def parallel(
+    rows: pd.DataFrame,
+    *,
+    objective: str,
+    title: str,
+    label: str,
+    log: Collection[str] = (),
+    largest: bool = False,
+    ax: Axes | None = None,
+) -> None:
+    """Parallel coordinates, as in Katib's UI: an upright axis a column, and each row a line that
+    crosses every axis at its value.
 
     Args:
         rows: a column an axis, numbers or text; a row without an objective (NaN) is left out.
-        objective: the column that is the last axis, and the colour: the darker, the better. The best row is drawn thick.
+        objective: the column that is the last axis, and the colour: the darker, the better. The
+            best row is drawn thick.
         title: what the figure says, as a sentence.
         label: the name of the objective, with units.
         log: columns whose axis has powers of ten.
@@ -193,7 +277,8 @@ def parallel(rows: pd.DataFrame, *, objective: str, title: str, label: str, log:
         ax: draw into these axes instead of a new figure.
     """
     ax = _frame(title, "", "", ax)
-    rows = rows[rows[objective].notna()].sort_values(objective, ascending=largest)  # the best is drawn last, on top
+    # the best is drawn last, on top
+    rows = rows[rows[objective].notna()].sort_values(objective, ascending=largest)
     names = [name for name in rows.columns if name != objective] + [objective]
     ax.set(xlim=(0, len(names) - 1), ylim=(0, 1), yticks=[])
     ax.set_xticks(range(len(names)), [*names[:-1], label])
@@ -201,7 +286,9 @@ def parallel(rows: pd.DataFrame, *, objective: str, title: str, label: str, log:
     ax.set_title(title, pad=14)  # the highest ticks stand at the upper edge
     ax.grid(visible=False)
     ax.spines[:].set_visible(False)
-    heights = np.column_stack([_upright(ax, place, rows[name], name in log) for place, name in enumerate(names)])
+    heights = np.column_stack(
+        [_upright(ax, place, rows[name], name in log) for place, name in enumerate(names)]
+    )
     colours = plt.get_cmap("cividis")(heights[:, -1] if not largest else 1 - heights[:, -1])
     for row, colour in zip(heights[:-1], colours[:-1], strict=True):
         ax.plot(range(len(names)), row, color=colour, linewidth=1.4)
@@ -209,7 +296,9 @@ def parallel(rows: pd.DataFrame, *, objective: str, title: str, label: str, log:
 
 
 def _upright(ax: Axes, place: int, values: pd.Series, log: bool) -> np.ndarray:
-    """Draw one axis of parallel coordinates with its ticks; returns how high each value stands on it, 0 to 1."""
+    """Draw one axis of parallel coordinates with its ticks; returns how high each value stands on
+    it, 0 to 1.
+    """
     axis = ax.inset_axes([place, 0, 0.001, 1], transform=ax.transData)
     axis.spines[["left"]].set_visible(True)
     axis.set(xticks=[], facecolor="none")
@@ -220,7 +309,13 @@ def _upright(ax: Axes, place: int, values: pd.Series, log: bool) -> np.ndarray:
             axis.set_yscale("log")
         few, whole = np.unique(numbers), bool((numbers == numbers.round()).all())
         axis.yaxis.set_major_locator(
-            FixedLocator(few) if len(few) <= 5 else LogLocator(subs=(1, 3)) if log else MaxNLocator(6, steps=[1, 2, 5, 10], integer=whole)
+            FixedLocator(few)
+            if len(few) <= 5
+            else (
+                LogLocator(subs=(1, 3))
+                if log
+                else MaxNLocator(6, steps=[1, 2, 5, 10], integer=whole)
+            )
         )
         axis.yaxis.set_minor_locator(NullLocator())
         axis.yaxis.set_major_formatter("{x:g}")
@@ -229,7 +324,8 @@ def _upright(ax: Axes, place: int, values: pd.Series, log: bool) -> np.ndarray:
         numbers = np.array([texts.index(value) for value in values], dtype=float)
         axis.yaxis.set_major_locator(FixedLocator(range(len(texts))))
         axis.yaxis.set_ticklabels(texts)
-    plt.setp(axis.get_yticklabels(), path_effects=[withStroke(linewidth=3, foreground="white")])  # lines cross them
+    # lines cross them
+    plt.setp(axis.get_yticklabels(), path_effects=[withStroke(linewidth=3, foreground="white")])
     low, high = numbers.min(), numbers.max()
     axis.set_ylim((low, high) if low < high else (low * 0.9 or -1, high * 1.1 or 1))
     to_share = axis.transData + axis.transAxes.inverted()

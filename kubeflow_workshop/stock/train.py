@@ -1,8 +1,10 @@
 """The training program: prices in, metrics on standard output, a model version out.
 
-Taught in notebook 04. The notebook calls `train`; Katib's trials, the pipeline's step and the image run this module as a command:
+Taught in notebook 04. The notebook calls `train`; Katib's trials, the pipeline's step and the image
+run this module as a command:
 
-    python -m kubeflow_workshop.stock.train --ticker MSFT --start 2012-03-01 --window 3 --output models/msft/1
+    python -m kubeflow_workshop.stock.train --ticker MSFT --start 2012-03-01 --window 3 --output
+    models/msft/1
 
 Each metric is one line `name=value`, as Katib's StdOut collector reads them.
 """
@@ -66,10 +68,15 @@ class Trained:
     scores: evaluate.Scores
 
 
-def train(frame: pd.DataFrame, chosen: Hyperparameters | None = None, report: Callable[[model.Progress], None] | None = None) -> Trained:
+def train(
+    frame: pd.DataFrame,
+    chosen: Hyperparameters | None = None,
+    report: Callable[[model.Progress], None] | None = None,
+) -> Trained:
     """Train a network on the oldest 80 % of the days, and judge it on the newest 10 %.
 
-    Taught in notebook 04. The same prices and hyperparameters give the same numbers on the same machine.
+    Taught in notebook 04. The same prices and hyperparameters give the same numbers on the same
+    machine.
 
     Args:
         frame: prices, as `prices.load` returns them; `adj_close` is used.
@@ -82,7 +89,15 @@ def train(frame: pd.DataFrame, chosen: Hyperparameters | None = None, report: Ca
     chosen = chosen or Hyperparameters()
     parts = split(windows(frame["adj_close"], chosen.window))
     network = model.build(chosen.network, chosen.window, chosen.units, chosen.seed)
-    progress = model.fit(network, parts.train, parts.validation, chosen.learning_rate, chosen.epochs, chosen.seed, report)
+    progress = model.fit(
+        network,
+        parts.train,
+        parts.validation,
+        chosen.learning_rate,
+        chosen.epochs,
+        chosen.seed,
+        report,
+    )
     scores = evaluate.score(model.forecast(network, parts.test), parts.test)
     return Trained(network, chosen, parts, progress, scores)
 
@@ -90,13 +105,15 @@ def train(frame: pd.DataFrame, chosen: Hyperparameters | None = None, report: Ca
 def card(trained: Trained, frame: pd.DataFrame, series: str, directory: Path) -> dict:
     """What a model version says of itself; the files' hashes are added when it is written.
 
-    Taught in notebook 04. A score that is no finite number (on few test days, say) is None: JSON has no other word for it.
+    Taught in notebook 04. A score that is no finite number (on few test days, say) is None: JSON
+    has no other word for it.
 
     Args:
         trained: what `train` returned.
         frame: the prices it was given.
         series: where they came from, in a few words, such as `MSFT (bundled)`.
-        directory: `MODELS/NAME/N`, where the version will be; a directory whose name is no number is a NAME of its own, at version 1.
+        directory: `MODELS/NAME/N`, where the version will be; a directory whose name is no number
+            is a NAME of its own, at version 1.
     """
     directory = directory.absolute()
     numbered = directory.name.isdecimal()
@@ -118,7 +135,10 @@ def card(trained: Trained, frame: pd.DataFrame, series: str, directory: Path) ->
             "validation_mae": _finite(trained.progress[-1].validation_mae),
             "test": {name: _finite(value) for name, value in asdict(trained.scores).items()},
         },
-        "libraries": {name: version(name) for name in ("kubeflow-workshop", "keras", "numpy", "pandas")} | {"tensorflow": _tensorflow_version()},
+        "libraries": (
+            {name: version(name) for name in ("kubeflow-workshop", "keras", "numpy", "pandas")}
+            | {"tensorflow": _tensorflow_version()}
+        ),
     }
 
 
@@ -131,17 +151,42 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     default = Hyperparameters()
     data = parser.add_mutually_exclusive_group()
     data.add_argument("--ticker", default="MSFT", help="symbol of the stock (default: %(default)s)")
-    data.add_argument("--csv", metavar="PATH", help="a CSV of your own: date, open, high, low, close, adj_close, volume")
-    parser.add_argument("--source", choices=prices.SOURCES, default="bundled", help="where a ticker's prices come from (default: %(default)s)")
+    data.add_argument(
+        "--csv",
+        metavar="PATH",
+        help="a CSV of your own: date, open, high, low, close, adj_close, volume",
+    )
+    parser.add_argument(
+        "--source",
+        choices=prices.SOURCES,
+        default="bundled",
+        help="where a ticker's prices come from (default: %(default)s)",
+    )
     parser.add_argument("--start", metavar="DAY", help="first day, such as 2012-03-01")
     parser.add_argument("--end", metavar="DAY", help="last day")
-    parser.add_argument("--network", choices=model.NETWORKS, default=default.network, help="(default: %(default)s)")
-    parser.add_argument("--window", type=int, default=default.window, help="days in a window (default: %(default)s)")
-    parser.add_argument("--units", type=int, default=default.units, help="size of the LSTM's state (default: %(default)s)")
-    parser.add_argument("--learning-rate", type=float, default=default.learning_rate, help="(default: %(default)s)")
+    parser.add_argument(
+        "--network", choices=model.NETWORKS, default=default.network, help="(default: %(default)s)"
+    )
+    parser.add_argument(
+        "--window", type=int, default=default.window, help="days in a window (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--units",
+        type=int,
+        default=default.units,
+        help="size of the LSTM's state (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--learning-rate", type=float, default=default.learning_rate, help="(default: %(default)s)"
+    )
     parser.add_argument("--epochs", type=int, default=default.epochs, help="(default: %(default)s)")
     parser.add_argument("--seed", type=int, default=default.seed, help="(default: %(default)s)")
-    parser.add_argument("--output", type=Path, metavar="DIR", help="write the model version here; in a model repository, MODELS/NAME/N")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="DIR",
+        help="write the model version here; in a model repository, MODELS/NAME/N",
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -151,19 +196,35 @@ def run(arguments: argparse.Namespace) -> None:
         CourseError: if an argument cannot be; nothing is written then.
     """
     if arguments.csv is not None:
-        frame, series = prices.read_csv(arguments.csv, arguments.start, arguments.end), Path(arguments.csv).name
+        frame, series = (
+            prices.read_csv(arguments.csv, arguments.start, arguments.end),
+            Path(arguments.csv).name,
+        )
     else:
         frame = prices.load(arguments.ticker, arguments.start, arguments.end, arguments.source)
         series = f"{arguments.ticker.upper()} ({arguments.source})"
     if arguments.output:
         model.free_directory(arguments.output)
-    chosen = Hyperparameters(arguments.network, arguments.window, arguments.units, arguments.learning_rate, arguments.epochs, arguments.seed)
+    chosen = Hyperparameters(
+        arguments.network,
+        arguments.window,
+        arguments.units,
+        arguments.learning_rate,
+        arguments.epochs,
+        arguments.seed,
+    )
 
     def report(progress: model.Progress) -> None:
-        print(f"Training-MAE={progress.training_mae:.6g}\nValidation-MAE={progress.validation_mae:.6g}", flush=True)
+        print(
+            f"Training-MAE={progress.training_mae:.6g}\nValidation-MAE={progress.validation_mae:.6g}",
+            flush=True,
+        )
 
     trained = train(frame, chosen, report)
-    print(f"Test-MAE={trained.scores.mae:.6g}\nPersistence-MAE={trained.scores.persistence_mae:.6g}", flush=True)
+    print(
+        f"Test-MAE={trained.scores.mae:.6g}\nPersistence-MAE={trained.scores.persistence_mae:.6g}",
+        flush=True,
+    )
     if arguments.output:
         model.save(trained.model, arguments.output, card(trained, frame, series, arguments.output))
 
@@ -176,7 +237,10 @@ def _tensorflow_version() -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the training program; returns 0, or 2 after one sentence on stderr."""
-    parser = CourseParser(prog="python -m kubeflow_workshop.stock.train", description="Train a network of the case study and judge it.")
+    parser = CourseParser(
+        prog="python -m kubeflow_workshop.stock.train",
+        description="Train a network of the case study and judge it.",
+    )
     add_arguments(parser)
     return exit_with_one_sentence(lambda: run(parser.parse_args(argv)))
 

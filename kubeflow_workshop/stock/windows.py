@@ -56,7 +56,8 @@ def windows(prices: pd.Series, length: int) -> Windows:
         length: days in a window, at least 1.
 
     Returns:
-        Windows with `inputs` float32 [days - length, length, 1], `targets` float32 [days - length] and the `dates` of the targets. No copy of
+        Windows with `inputs` float32 [days - length, length, 1], `targets` float32 [days - length]
+        and the `dates` of the targets. No copy of
         the prices is made for the inputs: they are a view, which cannot be written to.
 
     Raises:
@@ -65,16 +66,21 @@ def windows(prices: pd.Series, length: int) -> Windows:
     if length < 1:
         raise CourseError(f"window {length} is too short; a window holds at least 1 day.")
     if len(prices) < length + 1:
-        raise CourseError(f"{len(prices)} prices are too few for a window of {length} days and the day after it; take a shorter window or a longer range.")
+        raise CourseError(
+            f"{len(prices)} prices are too few for a window of {length} days and the day after it;"
+            " take a shorter window or a longer range."
+        )
     closes = prices.to_numpy(dtype=np.float32)
     inputs = np.lib.stride_tricks.sliding_window_view(closes[:-1], length)[..., np.newaxis]
     return Windows(inputs, closes[length:], prices.index[length:])
 
 
 def split(made: Windows, train: float = 0.8, validation: float = 0.1) -> Split:
-    """The oldest windows to train, the next to validate, the newest to test: 80, 10 and 10 of a hundred, as in the talk.
+    """The oldest windows to train, the next to validate, the newest to test: 80, 10 and 10 of a
+    hundred, as in the talk.
 
-    Taught in notebook 03. Nothing is shuffled, so every training target is older than every validation target, and those than every test target.
+    Taught in notebook 03. Nothing is shuffled, so every training target is older than every
+    validation target, and those than every test target.
 
     Args:
         made: windows in the order of time.
@@ -87,5 +93,8 @@ def split(made: Windows, train: float = 0.8, validation: float = 0.1) -> Split:
     parts = Split(made[:first], made[first:second], made[second:])
     for name, part in zip(Split._fields, parts, strict=True):
         if not len(part):
-            raise CourseError(f"{len(made)} windows are too few to split: nothing is left for {name}; take a longer range of days or a shorter window.")
+            raise CourseError(
+                f"{len(made)} windows are too few to split: nothing is left for {name}; take a"
+                " longer range of days or a shorter window."
+            )
     return parts

@@ -1,4 +1,6 @@
-"""The image is built and run for real, as Docker, Katib, Kubeflow Pipelines, KServe and Kubeflow Notebooks would run it."""
+"""The image is built and run for real, as Docker, Katib, Kubeflow Pipelines, KServe and Kubeflow
+Notebooks would run it.
+"""
 
 import json
 import os
@@ -17,12 +19,26 @@ from packaging.requirements import Requirement
 ROOT = Path(__file__).parents[2]
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 IMAGE, NOTEBOOK = f"kubeflow-workshop:{VERSION}", f"kubeflow-workshop-notebook:{VERSION}"
-TRAINING = ["python", "-m", "kubeflow_workshop.stock.train", "--start", "2012-03-01", "--network", "talk", "--epochs", "30", "--seed", "7"]
+TRAINING = [
+    "python",
+    "-m",
+    "kubeflow_workshop.stock.train",
+    "--start",
+    "2012-03-01",
+    "--network",
+    "talk",
+    "--epochs",
+    "30",
+    "--seed",
+    "7",
+]
 PREFIX = "/notebook/ann/course"
 
 
 def docker(*words: str, timeout: float = 120) -> subprocess.CompletedProcess:
-    return subprocess.run(["docker", *words], capture_output=True, text=True, check=False, timeout=timeout)
+    return subprocess.run(
+        ["docker", *words], capture_output=True, text=True, check=False, timeout=timeout
+    )
 
 
 def run(command: list[str], *options: str, image: str = IMAGE) -> subprocess.CompletedProcess:
@@ -37,7 +53,13 @@ def images():
         if os.environ.get("CI"):
             pytest.fail("CI must have a Docker engine")
         pytest.skip("no Docker engine answers on this machine")
-    built = subprocess.run(["make", "--no-print-directory", "image"], cwd=ROOT, capture_output=True, text=True, check=False)
+    built = subprocess.run(
+        ["make", "--no-print-directory", "image"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert built.returncode == 0, f"{built.stdout[-3000:]}{built.stderr[-3000:]}"
     sizes = built.stdout.splitlines()[-2:]
     print("\n".join(sizes))
@@ -76,11 +98,17 @@ def assert_one_sentence(ran: subprocess.CompletedProcess, *words: str) -> None:
 
 
 def test_training_gives_the_numbers_of_the_laptop(trained):
-    here = metrics(subprocess.run([sys.executable, *TRAINING[1:]], cwd=ROOT, capture_output=True, text=True, check=False))
+    here = metrics(
+        subprocess.run(
+            [sys.executable, *TRAINING[1:]], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+    )
     there = metrics(trained)
     assert set(there) == {"Training-MAE", "Validation-MAE", "Test-MAE", "Persistence-MAE"}
     assert len(there["Training-MAE"]) == 3
-    for name, values in here.items():  # measured: the same to all six digits printed; processors of another kind may differ in the last
+    # measured: the same to all six digits printed; processors of another kind may differ in the
+    # last
+    for name, values in here.items():
         assert there[name] == pytest.approx(values, rel=1e-5)
     assert trained.stderr == ""
 
@@ -90,11 +118,21 @@ def test_a_model_version_of_the_image_answers_in_the_image_and_on_the_laptop(tra
 
     assert trained.returncode == 0
     ask = (
-        "import kserve, sys, tensorflow as tf; answers = tf.saved_model.load(sys.argv[1]).signatures['serving_default']; "
-        "print(float(answers(window=tf.constant([[[27.0], [27.5], [28.0]]]))['next_close'][0, 0]))"
+        "import kserve, sys, tensorflow as tf; answers ="
+        " tf.saved_model.load(sys.argv[1]).signatures['serving_default'];"
+        " print(float(answers(window=tf.constant([[[27.0], [27.5], [28.0]]]))['next_close'][0, 0]))"
     )
     mounted = f"{volume}:/models:ro"
-    ran = run(["python", "-c", ask, "/models/msft/1"], "--volume", mounted, "--read-only", "--tmpfs", "/tmp", "--user", "12345:0")
+    ran = run(
+        ["python", "-c", ask, "/models/msft/1"],
+        "--volume",
+        mounted,
+        "--read-only",
+        "--tmpfs",
+        "/tmp",
+        "--user",
+        "12345:0",
+    )
     assert ran.returncode == 0, ran.stderr
     here = model.load(volume / "msft/1")(np.array([[[27.0], [27.5], [28.0]]], "float32"))
     assert float(ran.stdout) == pytest.approx(float(here[0, 0]), rel=1e-5)
@@ -107,7 +145,17 @@ def test_a_model_version_of_the_image_answers_in_the_image_and_on_the_laptop(tra
         ["--user", "12345:0"],  # as OpenShift does
         ["--user", "12345:12345"],
         ["--read-only", "--tmpfs", "/tmp"],
-        ["--read-only", "--tmpfs", "/tmp", "--user", "12345:0", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"],
+        [
+            "--read-only",
+            "--tmpfs",
+            "/tmp",
+            "--user",
+            "12345:0",
+            "--cap-drop",
+            "ALL",
+            "--security-opt",
+            "no-new-privileges",
+        ],
     ],
     ids=" ".join,
 )
@@ -117,10 +165,17 @@ def test_trains_without_a_word_of_complaint(options):
     assert ran.stderr == ""
 
 
-@pytest.mark.parametrize("words", [["workshop", "train"], ["python", "-m", "kubeflow_workshop.stock.train"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "words",
+    [["workshop", "train"], ["python", "-m", "kubeflow_workshop.stock.train"]],
+    ids=" ".join,
+)
 def test_without_any_place_for_temporary_files_it_says_what_to_mount(words):
-    entrypoint, *arguments = words  # Katib, Kubeflow Pipelines and KServe put their command in the entrypoint's place
-    assert_one_sentence(run(arguments, "--read-only", "--entrypoint", entrypoint), "temporary file", "/tmp")
+    # Katib, Kubeflow Pipelines and KServe put their command in the entrypoint's place
+    entrypoint, *arguments = words
+    assert_one_sentence(
+        run(arguments, "--read-only", "--entrypoint", entrypoint), "temporary file", "/tmp"
+    )
 
 
 @pytest.mark.parametrize(
@@ -141,7 +196,11 @@ def test_a_wrong_command_or_argument_is_answered_in_one_sentence(command, says):
 
 
 def test_without_a_volume_it_says_that_the_place_cannot_be_written():
-    assert_one_sentence(run(["workshop", "train", "--output", "/models/msft/1"]), "/models/msft/1", "cannot be written")
+    assert_one_sentence(
+        run(["workshop", "train", "--output", "/models/msft/1"]),
+        "/models/msft/1",
+        "cannot be written",
+    )
 
 
 def test_without_a_command_it_says_what_there_is():
@@ -152,32 +211,51 @@ def test_without_a_command_it_says_what_there_is():
 
 @pytest.mark.parametrize("image", [IMAGE, NOTEBOOK])
 def test_the_user_is_an_ordinary_one_whom_kubernetes_can_tell_from_root(image):
-    assert docker("image", "inspect", "--format", "{{.Config.User}}", image).stdout.strip() == "1000"
+    assert (
+        docker("image", "inspect", "--format", "{{.Config.User}}", image).stdout.strip() == "1000"
+    )
     assert run(["id", "-u"], image=image).stdout.strip() == "1000"
     assert run(["sh", "-c", "[ -w /opt/course ] || [ -w /usr ]"], image=image).returncode == 1
 
 
 @pytest.mark.parametrize("image", [IMAGE, NOTEBOOK])
 def test_there_is_no_compiler_inside(image):
-    assert run(["sh", "-c", "for name in cc gcc g++ c++ clang tcc make; do command -v $name; done"], image=image).stdout == ""
+    assert (
+        run(
+            ["sh", "-c", "for name in cc gcc g++ c++ clang tcc make; do command -v $name; done"],
+            image=image,
+        ).stdout
+        == ""
+    )
 
 
 def test_it_holds_the_core_pipelines_and_serving_as_locked_and_nothing_else():
-    listed = json.loads(run(["pip", "list", "--local", "--format", "json", "--disable-pip-version-check"]).stdout)
+    listed = json.loads(
+        run(["pip", "list", "--local", "--format", "json", "--disable-pip-version-check"]).stdout
+    )
     holds = {package["name"].lower().replace("_", "-"): package["version"] for package in listed}
-    lines = [line for line in (ROOT / "requirements.txt").read_text().splitlines() if line[:1].isalnum()]
+    lines = [
+        line for line in (ROOT / "requirements.txt").read_text().splitlines() if line[:1].isalnum()
+    ]
     lock = {need.name: need for need in map(Requirement, lines)}
     assert holds.pop("kubeflow-workshop") == VERSION
-    other = {name for name, version in holds.items() if name not in lock or not lock[name].specifier.contains(version)}
+    other = {
+        name
+        for name, version in holds.items()
+        if name not in lock or not lock[name].specifier.contains(version)
+    }
     assert other <= {"pip", "setuptools"}  # venv's own
     assert {"keras", "kfp", "kserve", "optuna"} <= set(holds)
     assert not {"pytest", "ruff", "jupyterlab", "uv", "bokeh-sampledata"} & set(holds)
     assert run(["pip", "check"]).returncode == 0
-    assert run(["ls", "/wheel", "/tools", "/installed"]).stdout == ""  # the builder's directories stay in the builder
+    # the builder's directories stay in the builder
+    assert run(["ls", "/wheel", "/tools", "/installed"]).stdout == ""
 
 
 def layers(image: str) -> list[str]:
-    return json.loads(docker("image", "inspect", "--format", "{{json .RootFS.Layers}}", image).stdout)
+    return json.loads(
+        docker("image", "inspect", "--format", "{{json .RootFS.Layers}}", image).stdout
+    )
 
 
 def test_a_change_of_our_code_changes_the_last_layer_alone(tmp_path):
@@ -191,7 +269,16 @@ def test_a_change_of_our_code_changes_the_last_layer_alone(tmp_path):
         code.write("# changed\n")
     for target, image in (("image", IMAGE), ("notebook", NOTEBOOK)):
         tag = f"kubeflow-workshop-test-{target}:{VERSION}"
-        built = docker("build", "--file", f"{tmp_path}/install/image/Dockerfile", "--target", target, "--tag", tag, str(tmp_path))
+        built = docker(
+            "build",
+            "--file",
+            f"{tmp_path}/install/image/Dockerfile",
+            "--target",
+            target,
+            "--tag",
+            tag,
+            str(tmp_path),
+        )
         try:
             assert built.returncode == 0, built.stderr
             assert layers(tag)[:-1] == layers(image)[:-1]
@@ -200,19 +287,25 @@ def test_a_change_of_our_code_changes_the_last_layer_alone(tmp_path):
             docker("image", "rm", tag)
 
 
-def test_a_step_of_a_pipeline_runs_in_it_with_the_command_that_kubeflow_pipelines_gives(volume, tmp_path):
+def test_a_step_of_a_pipeline_runs_in_it_with_the_command_that_kubeflow_pipelines_gives(
+    volume, tmp_path
+):
     from kfp import compiler, dsl
 
     @dsl.component(base_image=IMAGE, install_kfp_package=False)
     def judge(epochs: int, scores: dsl.Output[dsl.Metrics]) -> float:
         from kubeflow_workshop.stock import prices, train
 
-        trained = train.train(prices.load("MSFT", start="2012-03-01"), train.Hyperparameters(epochs=epochs))
+        trained = train.train(
+            prices.load("MSFT", start="2012-03-01"), train.Hyperparameters(epochs=epochs)
+        )
         scores.log_metric("persistence", trained.scores.persistence_mae)
         return trained.scores.mae
 
     compiler.Compiler().compile(judge, str(tmp_path / "judge.yaml"))
-    (executor,) = yaml.safe_load((tmp_path / "judge.yaml").read_text())["deploymentSpec"]["executors"].values()
+    (executor,) = yaml.safe_load((tmp_path / "judge.yaml").read_text())["deploymentSpec"][
+        "executors"
+    ].values()
     assert executor["container"]["image"] == IMAGE
     place = "/outputs/judge"
     asked = {
@@ -220,15 +313,33 @@ def test_a_step_of_a_pipeline_runs_in_it_with_the_command_that_kubeflow_pipeline
         "outputs": {
             "outputFile": f"{place}/executor_output.json",
             "parameters": {"Output": {"outputFile": f"{place}/Output"}},
-            "artifacts": {"scores": {"artifacts": [{"name": "scores", "uri": f"{place}/scores", "type": {"schemaTitle": "system.Metrics"}, "metadata": {}}]}},
+            "artifacts": {
+                "scores": {
+                    "artifacts": [
+                        {
+                            "name": "scores",
+                            "uri": f"{place}/scores",
+                            "type": {"schemaTitle": "system.Metrics"},
+                            "metadata": {},
+                        }
+                    ]
+                }
+            },
         },
     }
-    words = [word.replace("{{$}}", json.dumps(asked)) for word in executor["container"]["command"] + executor["container"]["args"]]
-    ran = run(words[1:], "--user", "12345:0", "--volume", f"{volume}:/outputs", "--entrypoint", words[0])
+    words = [
+        word.replace("{{$}}", json.dumps(asked))
+        for word in executor["container"]["command"] + executor["container"]["args"]
+    ]
+    ran = run(
+        words[1:], "--user", "12345:0", "--volume", f"{volume}:/outputs", "--entrypoint", words[0]
+    )
     assert ran.returncode == 0, f"{ran.stdout[-2000:]}{ran.stderr[-2000:]}"
     answered = json.loads((volume / "judge/executor_output.json").read_text())
     assert answered["parameterValues"]["Output"] == pytest.approx(0.1829, rel=0.2)
-    assert answered["artifacts"]["scores"]["artifacts"][0]["metadata"]["persistence"] == pytest.approx(0.177258, rel=1e-5)
+    assert answered["artifacts"]["scores"]["artifacts"][0]["metadata"][
+        "persistence"
+    ] == pytest.approx(0.177258, rel=1e-5)
 
 
 class Server:
@@ -250,7 +361,12 @@ class Server:
 
     def wait(self) -> None:
         """Until it says that it answers."""
-        followed = subprocess.Popen(["docker", "logs", "--follow", self.name], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        followed = subprocess.Popen(
+            ["docker", "logs", "--follow", self.name],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
         printed = []
         for line in followed.stdout:
             printed.append(line)
@@ -266,24 +382,34 @@ class Server:
         begun = len(docker("logs", self.name).stderr.splitlines())
         assert docker("start", self.name).returncode == 0
         while "is running at" not in "".join(docker("logs", self.name).stderr.splitlines()[begun:]):
-            assert docker("inspect", "--format", "{{.State.Running}}", self.name).stdout.strip() == "true"
+            assert (
+                docker("inspect", "--format", "{{.State.Running}}", self.name).stdout.strip()
+                == "true"
+            )
 
     def do(self, *command: str) -> subprocess.CompletedProcess:
         return docker("exec", self.name, *command, timeout=300)
 
     def get(self, path: str) -> tuple[int, str]:
         """The status and the text of an answer, asked for inside the container."""
-        ask = "import sys, requests; answer = requests.get('http://127.0.0.1:8888' + sys.argv[1]); print(answer.status_code); print(answer.text)"
+        ask = (
+            "import sys, requests; answer = requests.get('http://127.0.0.1:8888' + sys.argv[1]);"
+            " print(answer.status_code); print(answer.text)"
+        )
         status, _, text = self.do("python", "-c", ask, path).stdout.partition("\n")
         return int(status), text
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory) -> Iterator[Server]:
-    """As Kubeflow starts it: under a prefix, with an empty volume mounted over the home, for a user who is not in the image."""
+    """As Kubeflow starts it: under a prefix, with an empty volume mounted over the home, for a user
+    who is not in the image.
+    """
     home = tmp_path_factory.mktemp("home")
     home.chmod(0o777)
-    with Server("--env", f"NB_PREFIX={PREFIX}", "--volume", f"{home}:/home/jovyan", "--user", "12345:0") as started:
+    with Server(
+        "--env", f"NB_PREFIX={PREFIX}", "--volume", f"{home}:/home/jovyan", "--user", "12345:0"
+    ) as started:
         yield started
 
 
@@ -299,12 +425,16 @@ def test_jupyterlab_answers_under_the_prefix_with_the_course_in_it(server):
 
 
 def test_a_notebook_of_the_course_runs_in_it(server):
-    ran = server.do("jupyter", "execute", "/home/jovyan/kubeflow-workshop/tutorials/03-stock-prices.ipynb")
+    ran = server.do(
+        "jupyter", "execute", "/home/jovyan/kubeflow-workshop/tutorials/03-stock-prices.ipynb"
+    )
     assert ran.returncode == 0, ran.stderr
 
 
 def test_a_restart_keeps_what_the_learner_wrote_and_brings_what_is_missing(server):
-    server.do("sh", "-c", "cd /home/jovyan/kubeflow-workshop && echo mine > README.md && rm LICENSE")
+    server.do(
+        "sh", "-c", "cd /home/jovyan/kubeflow-workshop && echo mine > README.md && rm LICENSE"
+    )
     server.restart()
     assert server.do("cat", "/home/jovyan/kubeflow-workshop/README.md").stdout == "mine\n"
     assert server.do("test", "-s", "/home/jovyan/kubeflow-workshop/LICENSE").returncode == 0

@@ -17,10 +17,14 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory):
-    """The address and token of a JupyterLab that `make lab` started, and the page that it opened in the browser."""
+    """The address and token of a JupyterLab that `make lab` started, and the page that it opened in
+    the browser.
+    """
     folder = tmp_path_factory.mktemp("browser")
     browser = folder / "browser"
-    browser.write_text(f'#!/bin/sh\ncp "${{1#file://}}" {folder}/page && mv {folder}/page {folder}/opened\n')
+    browser.write_text(
+        f'#!/bin/sh\ncp "${{1#file://}}" {folder}/page && mv {folder}/page {folder}/opened\n'
+    )
     browser.chmod(0o755)
     words = "--ServerApp.port=0" + (" --allow-root" if os.geteuid() == 0 else "")
     process = subprocess.Popen(
@@ -68,7 +72,9 @@ def test_lab_serves_its_page(lab):
 
 def test_lab_has_every_notebook(lab):
     address, token, _ = lab
-    listed = {entry["name"] for entry in json.loads(get(f"{address}/api/contents/", token))["content"]}
+    listed = {
+        entry["name"] for entry in json.loads(get(f"{address}/api/contents/", token))["content"]
+    }
     assert {path.name for path in (ROOT / "tutorials").glob("[0-9]*.ipynb")} <= listed
 
 

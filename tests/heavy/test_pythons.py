@@ -14,5 +14,12 @@ ROOT = Path(__file__).parents[2]
 def test_the_lock_installs_and_the_unit_tests_pass_on(version):
     python = interpreter(version)
     room = f"build/python{version}"
-    subprocess.run(["make", f"PYTHON={python}", f"VENV={room}", f"{room}/installed"], cwd=ROOT, check=True)
-    assert subprocess.run([f"{room}/bin/python", "tests/run.py", "unit"], cwd=ROOT, check=False).returncode == 0
+    subprocess.run(
+        ["make", f"PYTHON={python}", f"VENV={room}", f"{room}/installed"], cwd=ROOT, check=True
+    )
+    assert (
+        subprocess.run(
+            [f"{room}/bin/python", "tests/run.py", "unit"], cwd=ROOT, check=False
+        ).returncode
+        == 0
+    )

@@ -1,7 +1,9 @@
-"""The Windows launchers, run by Wine's cmd, with a Python for Windows: what they start, say and leave behind.
+"""The Windows launchers, run by Wine's cmd, with a Python for Windows: what they start, say and
+leave behind.
 
-Wine is not Windows. What it cannot show: Explorer's double click (stood in for by its command line), the real py launcher and the real Store placeholder
-(stood in for by .bat files that behave as they do), a `&` in an argument (Wine's `call` splits there), TensorFlow, and JupyterLab itself.
+Wine is not Windows. What it cannot show: Explorer's double click (stood in for by its command
+line), the real py launcher and the real Store placeholder (stood in for by .bat files that behave
+as they do), a `&` in an argument (Wine's `call` splits there), TensorFlow, and JupyterLab itself.
 """
 
 import base64
@@ -21,10 +23,21 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-# CPython for Windows from Maven Central (the JavaCPP presets): no other registry that people and CI reach holds one.
+# CPython for Windows from Maven Central (the JavaCPP presets): no other registry that people and CI
+# reach holds one.
 PYTHON = "org.bytedeco:cpython:3.11.3-1.5.9:jar:windows-x86_64"
 PYTHON_SHA256 = "3263a50b256447bb7b9e604d6587627e419891370fc33b94469e6a06ff4de834"
-CARRIED = ["install", "kubeflow_workshop", "datasets", "tutorials", "README.md", "LICENSE", "LICENSE-TEXT", "pyproject.toml", "requirements.txt"]
+CARRIED = [
+    "install",
+    "kubeflow_workshop",
+    "datasets",
+    "tutorials",
+    "README.md",
+    "LICENSE",
+    "LICENSE-TEXT",
+    "pyproject.toml",
+    "requirements.txt",
+]
 NAME = "é & (1)!"
 NEEDED = ["wine", "mvn"]
 EXPLORER = 'cmd.exe /c ""Z:\\a folder\\lab.bat" "'
@@ -36,7 +49,10 @@ with open(os.environ["RECORD"], "w", encoding="utf-8") as file:
 sys.exit(int(os.environ.get("JUPYTER_ENDS_WITH", "0")))
 """
 # Another version of Python, as far as lab.py looks.
-DISGUISE = "import runpy, sys; sys.version_info = tuple(map(int, sys.argv[1].split('.'))); del sys.argv[:2]; runpy.run_path(sys.argv[0], run_name='__main__')"
+DISGUISE = (
+    "import runpy, sys; sys.version_info = tuple(map(int, sys.argv[1].split('.'))); del"
+    " sys.argv[:2]; runpy.run_path(sys.argv[0], run_name='__main__')"
+)
 
 
 def windows(path: Path) -> str:
@@ -48,7 +64,11 @@ class Machine:
 
     def __init__(self, folder: Path):
         self.folder, self.checkout, self.record = folder, folder / NAME, folder / "record.json"
-        self.environment = {name: value for name, value in os.environ.items() if name != "DISPLAY" and not name.startswith(("PIP_", "PYTHON"))} | {
+        self.environment = {
+            name: value
+            for name, value in os.environ.items()
+            if name != "DISPLAY" and not name.startswith(("PIP_", "PYTHON"))
+        } | {
             "WINEPREFIX": str(folder / "prefix"),
             "WINEDEBUG": "-all",
             "WINEDLLOVERRIDES": "mscoree,mshtml=;winemenubuilder.exe=d",
@@ -60,9 +80,17 @@ class Machine:
             "DISGUISE": windows(folder / "disguise.py"),
         }
 
-    def run(self, *words: str, path=(), within: Path | None = None, **more: str) -> subprocess.CompletedProcess:
-        """Run the words with cmd; `path` holds folders. A file or /dev/null as its input is no handle to Wine's Python, so it gets a pipe."""
-        environment = self.environment | {"WINEPATH": ";".join(windows(folder) for folder in [*path, self.folder / "dlls"])} | more
+    def run(
+        self, *words: str, path=(), within: Path | None = None, **more: str
+    ) -> subprocess.CompletedProcess:
+        """Run the words with cmd; `path` holds folders. A file or /dev/null as its input is no
+        handle to Wine's Python, so it gets a pipe.
+        """
+        environment = (
+            self.environment
+            | {"WINEPATH": ";".join(windows(folder) for folder in [*path, self.folder / "dlls"])}
+            | more
+        )
         command = ["wine", "cmd", "/c", *words]
         return subprocess.run(
             command,
@@ -80,7 +108,12 @@ class Machine:
     def launch(self, *words: str, launcher: str = "lab", **more) -> subprocess.CompletedProcess:
         """Call the launcher by its whole name from another folder."""
         self.record.unlink(missing_ok=True)
-        return self.run("go.bat", *words, LAUNCHER=windows(self.checkout / f"install/windows/{launcher}.bat"), **more)
+        return self.run(
+            "go.bat",
+            *words,
+            LAUNCHER=windows(self.checkout / f"install/windows/{launcher}.bat"),
+            **more,
+        )
 
     def stand_in(self, name: str, script: str) -> Path:
         """A folder with a program of this name."""
@@ -95,29 +128,50 @@ class Machine:
 
 def wheel_of_jupyterlab(folder: Path) -> None:
     files = {"jupyterlab/__main__.py": JUPYTERLAB, "jupyterlab/__init__.py": ""}
-    files["jupyterlab-1.dist-info/METADATA"] = "Metadata-Version: 2.1\nName: jupyterlab\nVersion: 1\n"
-    files["jupyterlab-1.dist-info/WHEEL"] = "Wheel-Version: 1.0\nGenerator: by hand\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    files["jupyterlab-1.dist-info/METADATA"] = (
+        "Metadata-Version: 2.1\nName: jupyterlab\nVersion: 1\n"
+    )
+    files["jupyterlab-1.dist-info/WHEEL"] = (
+        "Wheel-Version: 1.0\nGenerator: by hand\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    )
     lines = []
     for name, text in files.items():
-        digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
+        digest = (
+            base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
+        )
         lines.append(f"{name},sha256={digest},{len(text.encode())}\n")
     with zipfile.ZipFile(folder / "jupyterlab-1-py3-none-any.whl", "w") as wheel:
         for name, text in files.items():
             wheel.writestr(name, text)
-        wheel.writestr("jupyterlab-1.dist-info/RECORD", "".join(lines) + "jupyterlab-1.dist-info/RECORD,,\n")
+        wheel.writestr(
+            "jupyterlab-1.dist-info/RECORD", "".join(lines) + "jupyterlab-1.dist-info/RECORD,,\n"
+        )
 
 
 def python_for_windows(folder: Path) -> None:
-    """`python/` with CPython, and `dlls/` with its library, which belongs on the PATH since this build's environments come without."""
+    """`python/` with CPython, and `dlls/` with its library, which belongs on the PATH since this
+    build's environments come without.
+    """
     subprocess.run(
-        ["mvn", "-q", "-B", "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy", f"-Dartifact={PYTHON}", f"-DoutputDirectory={folder}"], check=True
+        [
+            "mvn",
+            "-q",
+            "-B",
+            "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy",
+            f"-Dartifact={PYTHON}",
+            f"-DoutputDirectory={folder}",
+        ],
+        check=True,
     )
     jar = next(folder.glob("*.jar"))
     assert hashlib.sha256(jar.read_bytes()).hexdigest() == PYTHON_SHA256
     with zipfile.ZipFile(jar) as archive:
         archive.extractall(folder / "unpacked")
     (folder / "unpacked/org/bytedeco/cpython/windows-x86_64").rename(folder / "python")
-    for source, copy in (("python.exe", "venvlauncher.exe"), ("bin/pythonw.exe", "venvwlauncher.exe")):
+    for source, copy in (
+        ("python.exe", "venvlauncher.exe"),
+        ("bin/pythonw.exe", "venvwlauncher.exe"),
+    ):
         shutil.copy(folder / "python" / source, folder / "python" / copy)
     (folder / "dlls").mkdir()
     shutil.copy(folder / "python/python311.dll", folder / "dlls")
@@ -130,13 +184,23 @@ def machine():
     if missing and os.environ.get("CI"):
         pytest.fail(f"CI must have {missing}")
     if missing:
-        pytest.skip(f"not on this machine: {missing}; on Debian: apt-get install --no-install-recommends wine maven")
+        pytest.skip(
+            f"not on this machine: {missing}; on Debian: apt-get install --no-install-recommends"
+            " wine maven"
+        )
     folder = Path(tempfile.mkdtemp())
     try:
         made = Machine(folder)
         (folder / "prefix").mkdir()
         python_for_windows(folder)
-        subprocess.run(["wineboot", "--init"], env=made.environment, stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=300)
+        subprocess.run(
+            ["wineboot", "--init"],
+            env=made.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=True,
+            timeout=300,
+        )
         # Debian's Wine calls itself Windows 7, which Python has left behind.
         made.run("reg", "add", r"HKCU\Software\Wine", "/v", "Version", "/d", "win10", "/f")
         (folder / "go.bat").write_bytes(b'@"%LAUNCHER%" %*\r\n')
@@ -144,12 +208,28 @@ def machine():
         for name in CARRIED:
             copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
             copy(ROOT / name, made.checkout / name)
-        # The packages that build the course, at the lock's versions, and a JupyterLab that says how it was called.
-        builders = r"(?m)^(?:editables|hatchling|packaging|pathspec|pluggy|tomlkit|trove-classifiers)==\S+"
+        # The packages that build the course, at the lock's versions, and a JupyterLab that says how
+        # it was called.
+        builders = (
+            r"(?m)^(?:editables|hatchling|packaging|pathspec|pluggy|tomlkit|trove-classifiers)==\S+"
+        )
         pins = re.findall(builders, (ROOT / "requirements.txt").read_text())
         (folder / "wheels").mkdir()
         wheel_of_jupyterlab(folder / "wheels")
-        subprocess.run([sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder / "wheels", *pins], check=True)
+        subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "pip",
+                "download",
+                "--quiet",
+                "--no-deps",
+                "--dest",
+                folder / "wheels",
+                *pins,
+            ],
+            check=True,
+        )
         (made.checkout / "requirements.txt").write_text("\n".join([*pins, "jupyterlab==1"]) + "\n")
         yield made
     finally:
@@ -181,7 +261,12 @@ def test_the_first_call_installs_and_opens_the_first_notebook(machine, real):
     done = machine.launch("--no-browser", "--port=8889", "two words", path=[real])
     assert done.returncode == 0, done.stdout + done.stderr
     started = machine.started()
-    assert started["arguments"] == ["--no-browser", "--port=8889", "two words", r"tutorials\00-start-here.ipynb"]
+    assert started["arguments"] == [
+        "--no-browser",
+        "--port=8889",
+        "two words",
+        r"tutorials\00-start-here.ipynb",
+    ]
     assert started["folder"] == windows(machine.checkout)
     assert started["python"] == windows(machine.checkout / ".venv/Scripts/python.exe")
     assert started["utf8"] == 1
@@ -210,7 +295,9 @@ def test_jupyterlabs_exit_code_is_the_launchers(machine, real, installed):
 
 
 @pytest.mark.parametrize("changed", ["requirements.txt", "pyproject.toml"])
-def test_a_changed_lock_installs_again_and_until_pip_succeeds_nothing_counts(machine, real, installed, changed):
+def test_a_changed_lock_installs_again_and_until_pip_succeeds_nothing_counts(
+    machine, real, installed, changed
+):
     with (machine.checkout / changed).open("a") as file:
         file.write(f"# {time.time()}\n")
     failed = machine.launch(path=[real], PIP_INDEX_URL="", PIP_CONSTRAINT="Z:\\nowhere.txt")
@@ -234,7 +321,9 @@ def test_an_environment_that_was_cut_off_is_made_again(machine, real, installed)
 
 
 def test_the_py_launcher_is_asked_before_the_path(machine, other, installed):
-    py = machine.stand_in("py", 'echo %1>>"%ASKED%"\r\nif not "%1"=="-3.11" exit /b 103\r\n"%REAL%" %2 %3 %4')
+    py = machine.stand_in(
+        "py", 'echo %1>>"%ASKED%"\r\nif not "%1"=="-3.11" exit /b 103\r\n"%REAL%" %2 %3 %4'
+    )
     asked = machine.folder / "asked"
     done = machine.launch(path=[py, other("python", "3.14.0")], ASKED=windows(asked))
     assert done.returncode == 0, done.stderr
@@ -243,14 +332,20 @@ def test_the_py_launcher_is_asked_before_the_path(machine, other, installed):
 
 
 def test_the_launcher_asks_for_each_python_of_pyproject():
-    listed = re.findall(r"call :try py -(3\.\d+)", (ROOT / "install/windows/find-python.bat").read_text())
-    oldest, too_new = re.search(r'requires-python = ">=3\.(\d+),<3\.(\d+)"', (ROOT / "pyproject.toml").read_text()).groups()
+    listed = re.findall(
+        r"call :try py -(3\.\d+)", (ROOT / "install/windows/find-python.bat").read_text()
+    )
+    oldest, too_new = re.search(
+        r'requires-python = ">=3\.(\d+),<3\.(\d+)"', (ROOT / "pyproject.toml").read_text()
+    ).groups()
     assert sorted(listed) == [f"3.{minor}" for minor in range(int(oldest), int(too_new))]
 
 
 def test_a_python_that_is_a_batch_file_will_do(machine, installed):
     """As pyenv-win's are."""
-    done = machine.launch("word", path=[machine.stand_in("python", '"%REAL%" %*')], JUPYTER_ENDS_WITH="7")
+    done = machine.launch(
+        "word", path=[machine.stand_in("python", '"%REAL%" %*')], JUPYTER_ENDS_WITH="7"
+    )
     assert done.returncode == 7, done.stderr
     assert machine.started()["arguments"][0] == "word"
 
@@ -275,7 +370,10 @@ def test_the_placeholder_of_the_store_is_no_python(machine):
 def test_a_python_too_old_or_too_new_is_named(machine, other, version):
     done = machine.launch(path=[other("python", version)])
     assert done.returncode == 2
-    assert f"is Python {version.rpartition('.')[0]}, and the course needs 3.11, 3.12 or 3.13" in done.stdout
+    assert (
+        f"is Python {version.rpartition('.')[0]}, and the course needs 3.11, 3.12 or 3.13"
+        in done.stdout
+    )
     assert "winget" in done.stderr
     assert not machine.started()
 
@@ -307,7 +405,10 @@ def test_the_window_of_a_double_click_stays_open_on_failure_only(machine, real, 
 
 
 def test_cluster_passes_its_words_and_its_exit_code_on(machine, real):
-    script = "import json, os, sys; open(os.environ['RECORD'], 'w').write(json.dumps(sys.argv[1:])); sys.exit(5)"
+    script = (
+        "import json, os, sys; open(os.environ['RECORD'], 'w').write(json.dumps(sys.argv[1:]));"
+        " sys.exit(5)"
+    )
     (machine.checkout / "install/cluster.py").write_text(script)
     done = machine.launch("up", "mine", "--ports", "80:80,443:443", launcher="cluster", path=[real])
     assert done.returncode == 5, done.stderr
@@ -323,8 +424,25 @@ def test_cluster_without_python_says_what_to_install(machine):
 @pytest.mark.parametrize("version", ["3.11", "3.12", "3.13"])
 def test_all_of_the_lock_installs_on_windows_without_a_compiler(version, tmp_path):
     """kfp-server-api has no wheel on any system; it is Python alone."""
-    solve = ["uv", "pip", "compile", "--quiet", "--python-platform", "x86_64-pc-windows-msvc", "--python-version", version, "requirements.txt"]
-    wheels = ["--only-binary", ":all:", "--no-binary", "kfp-server-api", "--output-file", tmp_path / "lock"]
+    solve = [
+        "uv",
+        "pip",
+        "compile",
+        "--quiet",
+        "--python-platform",
+        "x86_64-pc-windows-msvc",
+        "--python-version",
+        version,
+        "requirements.txt",
+    ]
+    wheels = [
+        "--only-binary",
+        ":all:",
+        "--no-binary",
+        "kfp-server-api",
+        "--output-file",
+        tmp_path / "lock",
+    ]
     subprocess.run([*solve, *wheels], cwd=ROOT, check=True)
     assert "tensorflow-cpu==" in (tmp_path / "lock").read_text()
 

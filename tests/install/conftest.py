@@ -1,4 +1,6 @@
-"""A copy of the course in a folder with a space and an umlaut, stand-in programs that tell how they were called, and a server for downloads."""
+"""A copy of the course in a folder with a space and an umlaut, stand-in programs that tell how they
+were called, and a server for downloads.
+"""
 
 import hashlib
 import http.server
@@ -29,7 +31,8 @@ steps.PAUSE = 0
 preflight.DISK = {"workshop": 0, "full": 0}
 sys.exit(cluster.main(sys.argv[1:]))
 """
-"""The real program. What needs time between two looks, and disk, is not what these tests are about."""
+"""The real program. What needs time between two looks, and disk, is not what these tests are about.
+"""
 ENGINE = {
     "ServerVersion": "28.2.2",
     "NCPU": 8,
@@ -52,49 +55,90 @@ READY = {
         },
     ]
 }
-PAGES = {"platform-agnostic": ("ml-pipeline-ui", "ml-pipeline-ui", [3000]), "example": ("istio-ingressgateway", "istio-proxy", [15021, 8080, 8443])}
+PAGES = {
+    "platform-agnostic": ("ml-pipeline-ui", "ml-pipeline-ui", [3000]),
+    "example": ("istio-ingressgateway", "istio-proxy", [15021, 8080, 8443]),
+}
 """The Deployments behind the first pages, where upstream has them: name, container, ports."""
 REAL = ("sh", "cat", "sleep", "git", "perl", "env", "grep", "touch", "mv")
 
 
 @pytest.fixture(scope="session")
 def distribution(tmp_path_factory):
-    """A git repository with the folders of kubeflow/community-distribution that the profiles name, and its commit."""
+    """A git repository with the folders of kubeflow/community-distribution that the profiles name,
+    and its commit.
+    """
     place = tmp_path_factory.mktemp("distribution")
-    for base in sorted({line.split("../../../")[1].strip() for file in ROOT.glob("install/profiles/*/*/kustomization.yaml") for line in _bases(file)}):
+    for base in sorted(
+        {
+            line.split("../../../")[1].strip()
+            for file in ROOT.glob("install/profiles/*/*/kustomization.yaml")
+            for line in _bases(file)
+        }
+    ):
         (place / base).mkdir(parents=True)
         kustomization = "resources: [thing.yaml]\n"
-        thing = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": base.replace("/", "-").lower(), "namespace": "kubeflow"}}
+        thing = {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": base.replace("/", "-").lower(), "namespace": "kubeflow"},
+        }
         if base.endswith("kserve"):
             thing["metadata"]["name"] = "inferenceservice-config"
-            thing["data"] = {"deploy": '{"defaultDeploymentMode": "Knative"}', "ingress": "{}", "logger": "{}"}
+            thing["data"] = {
+                "deploy": '{"defaultDeploymentMode": "Knative"}',
+                "ingress": "{}",
+                "logger": "{}",
+            }
         if base == "example":
             kustomization = "resources: [thing.yaml, password.yaml]\n"
             (place / base / "password.yaml").write_text(
-                "{apiVersion: v1, kind: Secret, metadata: {name: dex-passwords, namespace: auth}, stringData: {known: word}}\n"
+                "{apiVersion: v1, kind: Secret, metadata: {name: dex-passwords, namespace: auth},"
+                " stringData: {known: word}}\n"
             )
         for end, (name, container, ports) in PAGES.items():
             if base.endswith(end):
                 kustomization = kustomization.replace("thing.yaml", "thing.yaml, page.yaml")
-                (place / base / "page.yaml").write_text(json.dumps(_deployment(name, container, ports)))
+                (place / base / "page.yaml").write_text(
+                    json.dumps(_deployment(name, container, ports))
+                )
         (place / base / "kustomization.yaml").write_text(kustomization)
         (place / base / "thing.yaml").write_text(json.dumps(thing))
     who = ("-c", "user.name=A", "-c", "user.email=a@example.com", "-c", "commit.gpgsign=false")
-    for words in (["init", "--quiet"], ["add", "."], [*who, "commit", "--quiet", "--message", "All"]):
+    for words in (
+        ["init", "--quiet"],
+        ["add", "."],
+        [*who, "commit", "--quiet", "--message", "All"],
+    ):
         subprocess.run(["git", "-C", place, *words], check=True)
-    commit = subprocess.run(["git", "-C", place, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+    commit = subprocess.run(
+        ["git", "-C", place, "rev-parse", "HEAD"], check=True, capture_output=True, text=True
+    ).stdout.strip()
     return place, commit
 
 
 def _deployment(name: str, container: str, ports: list[int]) -> dict:
     """As upstream's: it is replaced bit by bit, and names its ports."""
-    pod = {"containers": [{"name": container, "image": "upstream", "ports": [{"containerPort": port} for port in ports]}]}
+    pod = {
+        "containers": [
+            {
+                "name": container,
+                "image": "upstream",
+                "ports": [{"containerPort": port} for port in ports],
+            }
+        ]
+    }
     content = {
         "selector": {"matchLabels": {"app": name}},
         "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1}},
         "template": {"metadata": {"labels": {"app": name}}, "spec": pod},
     }
-    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "namespace": "kubeflow"}, "spec": content}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name, "namespace": "kubeflow"},
+        "spec": content,
+    }
 
 
 def _bases(file: Path) -> list[str]:
@@ -103,7 +147,9 @@ def _bases(file: Path) -> list[str]:
 
 @pytest.fixture(scope="session")
 def downloads():
-    """A server on the loopback address. `files[path]` is what it sends; `cut` and `on_request` change how."""
+    """A server on the loopback address. `files[path]` is what it sends; `cut` and `on_request`
+    change how.
+    """
     served = SimpleNamespace(files={}, cut=set(), on_request={}, asked=[])
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -130,10 +176,14 @@ def downloads():
 
 
 class Machine:
-    """A machine with the course on it: `run("up", "demo")` gives the answer, `calls` what the stand-ins were asked."""
+    """A machine with the course on it: `run("up", "demo")` gives the answer, `calls` what the
+    stand-ins were asked.
+    """
 
     def __init__(self, folder: Path, downloads: SimpleNamespace, distribution: tuple[Path, str]):
-        self.course, self.home, self.stand, self.bin = (folder / name for name in ("Kurs über Kubeflow", "Zuhause für mich", "stand", "bin"))
+        self.course, self.home, self.stand, self.bin = (
+            folder / name for name in ("Kurs über Kubeflow", "Zuhause für mich", "stand", "bin")
+        )
         for place in (self.home, self.stand, self.bin, self.course):
             place.mkdir()
         skip = shutil.ignore_patterns("__pycache__", "image", "windows")
@@ -164,7 +214,9 @@ class Machine:
         (self.stand / name).write_text(json.dumps(value))
 
     def serve(self, name: str) -> None:
-        """Serve the stand-in for a pinned program, kustomize packed as upstream packs it, and pin what is served."""
+        """Serve the stand-in for a pinned program, kustomize packed as upstream packs it, and pin
+        what is served.
+        """
         body, path = STAND_IN.encode(), f"/{name}"
         if name == "kustomize":
             packed, path = io.BytesIO(), "/kustomize.tar.gz"
@@ -175,7 +227,8 @@ class Machine:
             body = packed.getvalue()
         self.downloads.files[path] = body
         self.pins[name]["files"] = {
-            system: {"url": self.downloads.url + path, "sha256": hashlib.sha256(body).hexdigest()} for system in ("linux/amd64", "linux/arm64")
+            system: {"url": self.downloads.url + path, "sha256": hashlib.sha256(body).hexdigest()}
+            for system in ("linux/amd64", "linux/arm64")
         }
 
     def pin(self) -> None:
@@ -183,11 +236,27 @@ class Machine:
 
     @property
     def environment(self) -> dict[str, str]:
-        return {"PATH": str(self.bin), "HOME": str(self.home), "USER": "learner", "STAND": str(self.stand), "PYTHONDONTWRITEBYTECODE": "1"} | self.rules
+        return {
+            "PATH": str(self.bin),
+            "HOME": str(self.home),
+            "USER": "learner",
+            "STAND": str(self.stand),
+            "PYTHONDONTWRITEBYTECODE": "1",
+        } | self.rules
 
     def start(self, *words: str) -> subprocess.Popen:
-        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        return subprocess.Popen([sys.executable, "-I", "-c", DRIVER, *words], cwd=self.course, env=self.environment, **pipes)
+        pipes = {
+            "stdin": subprocess.DEVNULL,
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.PIPE,
+            "text": True,
+        }
+        return subprocess.Popen(
+            [sys.executable, "-I", "-c", DRIVER, *words],
+            cwd=self.course,
+            env=self.environment,
+            **pipes,
+        )
 
     def run(self, *words: str) -> SimpleNamespace:
         running = self.start(*words)

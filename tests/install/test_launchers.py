@@ -16,7 +16,9 @@ def programs(tmp_path):
     """A PATH whose python3 and make write down how they are called."""
     (tmp_path / "bin").mkdir()
     for name in ("python3", "make"):
-        (tmp_path / "bin" / name).write_text(f'#!/bin/sh\nfor word in {name} "$@"; do echo "$word"; done >> "{tmp_path}/calls"\n')
+        (tmp_path / "bin" / name).write_text(
+            f'#!/bin/sh\nfor word in {name} "$@"; do echo "$word"; done >> "{tmp_path}/calls"\n'
+        )
         (tmp_path / "bin" / name).chmod(0o755)
     (tmp_path / "bin/dirname").symlink_to(shutil.which("dirname"))
     return tmp_path
@@ -24,7 +26,12 @@ def programs(tmp_path):
 
 def launch(programs, name, *words):
     return subprocess.run(
-        ["/bin/sh", ROOT / "install/linux" / name, *words], env={"PATH": str(programs / "bin")}, cwd="/", capture_output=True, text=True, check=False
+        ["/bin/sh", ROOT / "install/linux" / name, *words],
+        env={"PATH": str(programs / "bin")},
+        cwd="/",
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 
@@ -37,10 +44,17 @@ def test_cluster_passes_its_words_on(programs):
 
 def test_lab_makes_the_course_with_a_python_that_fits(programs):
     assert launch(programs, "lab.sh", "LAB_ARGS=--no-browser").returncode == 0
-    assert (programs / "calls").read_text().splitlines()[-4:] == ["make", "lab", "PYTHON=python3", "LAB_ARGS=--no-browser"]
+    assert (programs / "calls").read_text().splitlines()[-4:] == [
+        "make",
+        "lab",
+        "PYTHON=python3",
+        "LAB_ARGS=--no-browser",
+    ]
 
 
-@pytest.mark.parametrize(("missing", "name"), [("python3", "cluster.sh"), ("make", "lab.sh"), ("python3", "lab.sh")])
+@pytest.mark.parametrize(
+    ("missing", "name"), [("python3", "cluster.sh"), ("make", "lab.sh"), ("python3", "lab.sh")]
+)
 def test_what_is_missing_is_named_with_what_to_type(programs, missing, name):
     (programs / "bin" / missing).unlink()
     done = launch(programs, name)
@@ -61,7 +75,11 @@ def test_shellcheck_finds_nothing(launcher):
 
 
 def test_nothing_is_piped_into_a_shell_and_no_password_stands_in_a_file():
-    for path in (path for path in (ROOT / "install").rglob("*") if path.is_file() and path.suffix in (".py", ".sh", ".yaml", ".json", ".bat", ".md")):
+    for path in (
+        path
+        for path in (ROOT / "install").rglob("*")
+        if path.is_file() and path.suffix in (".py", ".sh", ".yaml", ".json", ".bat", ".md")
+    ):
         text = path.read_text(encoding="utf-8")
         assert "| sh" not in text, path
         assert "| bash" not in text, path

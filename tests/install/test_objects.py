@@ -1,4 +1,6 @@
-"""Every Kubernetes object that the project can make, held against Kubernetes' own schema as strictly as a server would: unknown fields refused."""
+"""Every Kubernetes object that the project can make, held against Kubernetes' own schema as
+strictly as a server would: unknown fields refused.
+"""
 
 import copy
 import json
@@ -18,7 +20,9 @@ from kubeflow_workshop.katib import cluster, spec
 from kubeflow_workshop.katib.laptop import substitute
 from tests.install.conftest import ROOT
 
-VERSION = json.loads((ROOT / "install/versions.json").read_text())["node"]["version"].removeprefix("v")
+VERSION = json.loads((ROOT / "install/versions.json").read_text())["node"]["version"].removeprefix(
+    "v"
+)
 COURSE = ROOT / "install/profiles/course"
 FREE = {"labels", "annotations", "limits", "requests", "data", "stringData", "nodeSelector"}
 """Fields whose keys are anybody's."""
@@ -26,7 +30,12 @@ FREE = {"labels", "annotations", "limits", "requests", "data", "stringData", "no
 
 def course(kind: str) -> dict:
     """The one object of a kind among the course's own."""
-    (thing,) = [thing for path in COURSE.glob("*.yaml") for thing in yaml.safe_load_all(path.read_text()) if thing["kind"] == kind]
+    (thing,) = [
+        thing
+        for path in COURSE.glob("*.yaml")
+        for thing in yaml.safe_load_all(path.read_text())
+        if thing["kind"] == kind
+    ]
     return thing
 
 
@@ -38,7 +47,9 @@ def login() -> dict:
         given.append(stdin)
         return SimpleNamespace(stdout="", returncode=0)
 
-    steps._password(SimpleNamespace(cluster="one", kubeconfig="one"), SimpleNamespace(run=run, dry=True))
+    steps._password(
+        SimpleNamespace(cluster="one", kubeconfig="one"), SimpleNamespace(run=run, dry=True)
+    )
     (text,) = [text for text in given if text and text.startswith("{")]
     return json.loads(text)
 
@@ -51,10 +62,14 @@ def made() -> Iterator[dict]:
     yield login()
     template = spec.case_study()["spec"]["trialTemplate"]
     values = {parameter["name"]: "8" for parameter in template["trialParameters"]}
-    yield substitute(template["trialSpec"], values) | {"metadata": {"name": "stock-lstm-abcdefgh", "namespace": "kubeflow-workshop"}}
+    yield substitute(template["trialSpec"], values) | {
+        "metadata": {"name": "stock-lstm-abcdefgh", "namespace": "kubeflow-workshop"}
+    }
 
 
-OBJECTS = [pytest.param(thing, id=f"{thing['kind']}-{thing['metadata']['name']}") for thing in made()]
+OBJECTS = [
+    pytest.param(thing, id=f"{thing['kind']}-{thing['metadata']['name']}") for thing in made()
+]
 
 
 def misspelt(thing: object, path: str = "") -> Iterator[tuple[str, object]]:
@@ -81,7 +96,9 @@ def test_an_object_is_one_that_the_pinned_kubernetes_takes(thing):
 def test_every_misspelt_field_is_refused(thing):
     for where, wrong in misspelt(copy.deepcopy(thing)):
         by_these_the_schema_is_found = where in (".apiVersion", ".kind")
-        with pytest.raises(KeyError if by_these_the_schema_is_found else kubernetes_validate.ValidationError):
+        with pytest.raises(
+            KeyError if by_these_the_schema_is_found else kubernetes_validate.ValidationError
+        ):
             kubernetes_validate.validate(wrong, VERSION, strict=True)
 
 
@@ -95,9 +112,16 @@ def test_the_experiment_that_travels_is_checked_to_the_last_field():
 def test_the_role_grants_what_the_code_asks_for_and_no_more():
     code = (ROOT / "kubeflow_workshop/katib/cluster.py").read_text()
     calls = re.findall(r'_(?:ask|asking|refusal)\(\s*(?:error, )?"(\w+)", "([\w/]+)"', code)
-    asked = {("" if resource.startswith("pods") else cluster.GROUP, resource, verb) for verb, resource in calls}
+    asked = {
+        ("" if resource.startswith("pods") else cluster.GROUP, resource, verb)
+        for verb, resource in calls
+    }
     granted = [
-        (group, resource, verb) for rule in course("Role")["rules"] for group in rule["apiGroups"] for resource in rule["resources"] for verb in rule["verbs"]
+        (group, resource, verb)
+        for rule in course("Role")["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
     ]
     assert sorted(granted) == sorted(asked)
 
@@ -105,13 +129,23 @@ def test_the_role_grants_what_the_code_asks_for_and_no_more():
 def test_the_role_is_bound_to_the_courses_account_in_the_courses_namespace():
     binding, kustomization = course("RoleBinding"), course("Kustomization")
     assert kustomization["namespace"] == course("Namespace")["metadata"]["name"] == steps.NAMESPACE
-    assert (binding["roleRef"]["kind"], binding["roleRef"]["name"]) == ("Role", course("Role")["metadata"]["name"])
-    account = {"kind": "ServiceAccount", "name": course("ServiceAccount")["metadata"]["name"], "namespace": steps.NAMESPACE}
+    assert (binding["roleRef"]["kind"], binding["roleRef"]["name"]) == (
+        "Role",
+        course("Role")["metadata"]["name"],
+    )
+    account = {
+        "kind": "ServiceAccount",
+        "name": course("ServiceAccount")["metadata"]["name"],
+        "namespace": steps.NAMESPACE,
+    }
     assert binding["subjects"] == [account]
 
 
 def test_katib_reads_metrics_in_the_courses_namespace_and_the_image_is_this_version():
-    assert course("Namespace")["metadata"]["labels"]["katib.kubeflow.org/metrics-collector-injection"] == "enabled"
+    assert (
+        course("Namespace")["metadata"]["labels"]["katib.kubeflow.org/metrics-collector-injection"]
+        == "enabled"
+    )
     (image,) = course("Kustomization")["images"]
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     assert f"{image['name']}:{image['newTag']}" == f"kubeflow-workshop:{version}" == IMAGE
@@ -119,13 +153,31 @@ def test_katib_reads_metrics_in_the_courses_namespace_and_the_image_is_this_vers
     assert container["image"] == image["name"]  # else kustomize has nothing to put the tag to
 
 
-@pytest.mark.parametrize("path", sorted(ROOT.glob("install/profiles/**/kustomization.yaml")), ids=lambda path: path.parent.name)
+@pytest.mark.parametrize(
+    "path",
+    sorted(ROOT.glob("install/profiles/**/kustomization.yaml")),
+    ids=lambda path: path.parent.name,
+)
 def test_a_kustomization_names_what_is_there(path):
     kustomization = yaml.safe_load(path.read_text())
-    assert set(kustomization) <= {"apiVersion", "kind", "namespace", "resources", "images", "patches"}
-    assert (kustomization["apiVersion"], kustomization["kind"]) == ("kustomize.config.k8s.io/v1beta1", "Kustomization")
-    named = {*kustomization["resources"], *(patch["path"] for patch in kustomization.get("patches", []) if "path" in patch)}
-    assert {other.name for other in path.parent.glob("*.yaml")} - {path.name} <= named  # no file is forgotten
+    assert set(kustomization) <= {
+        "apiVersion",
+        "kind",
+        "namespace",
+        "resources",
+        "images",
+        "patches",
+    }
+    assert (kustomization["apiVersion"], kustomization["kind"]) == (
+        "kustomize.config.k8s.io/v1beta1",
+        "Kustomization",
+    )
+    named = {
+        *kustomization["resources"],
+        *(patch["path"] for patch in kustomization.get("patches", []) if "path" in patch),
+    }
+    # no file is forgotten
+    assert {other.name for other in path.parent.glob("*.yaml")} - {path.name} <= named
     for resource in kustomization["resources"]:
         assert resource.startswith("../../../") or (path.parent / resource).is_file()
     for patch in kustomization.get("patches", []):

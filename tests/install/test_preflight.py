@@ -1,4 +1,6 @@
-"""The look at the machine before anything is made: each failure says what to type, and nothing has been made."""
+"""The look at the machine before anything is made: each failure says what to type, and nothing has
+been made.
+"""
 
 import pytest
 from kubeflow_install import ground, preflight
@@ -24,8 +26,16 @@ def refused(machine, *words: str) -> str:
         ({"NCPU": 2}, "cores: 2; workshop needs 4", "take a machine with more"),
         ({"MemTotal": 4 * 10**9}, "memory: 4.0 GB; workshop needs 8", "take a machine with more"),
         ({"CgroupVersion": "1"}, "cgroup: version 1", OLD_CGROUP),
-        ({"CgroupVersion": "1", "KernelVersion": "5.15.90.1-microsoft-standard-WSL2"}, "cgroup: version 1", "wsl --update"),
-        ({"OSType": "windows"}, "containers: Docker runs Windows containers", "Switch to Linux containers"),
+        (
+            {"CgroupVersion": "1", "KernelVersion": "5.15.90.1-microsoft-standard-WSL2"},
+            "cgroup: version 1",
+            "wsl --update",
+        ),
+        (
+            {"OSType": "windows"},
+            "containers: Docker runs Windows containers",
+            "Switch to Linux containers",
+        ),
     ],
 )
 def test_an_engine_with_too_little_is_refused(machine, engine, says, do):
@@ -51,7 +61,9 @@ def test_an_engine_that_does_not_run_comes_with_how_to_start_it(machine):
 
 def test_an_engine_that_refuses_the_user_comes_with_the_group(machine):
     machine.tell("docker.json", {})
-    (machine.stand / "docker.err").write_text("permission denied while trying to connect to the Docker daemon socket")
+    (machine.stand / "docker.err").write_text(
+        "permission denied while trying to connect to the Docker daemon socket"
+    )
     assert "sudo usermod -aG docker $USER" in refused(machine)
 
 
@@ -78,7 +90,10 @@ def test_low_inotify_limits_stop_it_without_consent_and_are_raised_with(machine)
     (machine.stand / "sysctl").write_text("128\n")
     sentence = refused(machine)
     assert "max_user_instances is 128" in sentence
-    assert "sudo sysctl fs.inotify.max_user_instances=2280 fs.inotify.max_user_watches=1255360" in sentence
+    assert (
+        "sudo sysctl fs.inotify.max_user_instances=2280 fs.inotify.max_user_watches=1255360"
+        in sentence
+    )
     machine.forget()
     done = machine.run("up", "demo", "--yes")
     assert done.code == 0
@@ -100,7 +115,14 @@ def test_the_doctor_says_all_of_it_and_changes_nothing(machine):
     assert machine.run("doctor").out.endswith("A cluster of profile workshop: yes.\n")
 
 
-@pytest.mark.parametrize(("processor", "stops", "says"), [("x86_64", False, "linux/amd64"), ("aarch64", False, "linux/arm64"), ("riscv64", True, "riscv64")])
+@pytest.mark.parametrize(
+    ("processor", "stops", "says"),
+    [
+        ("x86_64", False, "linux/amd64"),
+        ("aarch64", False, "linux/arm64"),
+        ("riscv64", True, "riscv64"),
+    ],
+)
 def test_the_processor_is_looked_at(processor, stops, says, monkeypatch):
     monkeypatch.setattr(preflight.platform, "system", lambda: "Linux")
     monkeypatch.setattr(preflight.platform, "machine", lambda: processor)
@@ -118,7 +140,11 @@ def test_too_little_disk_is_refused(monkeypatch):
 
 @pytest.mark.parametrize(
     ("system", "kernel", "wsl", "says"),
-    [("Windows", "", None, "not installed"), ("Windows", "5.15.90.1-microsoft-standard-WSL2", "wsl", "microsoft-standard-WSL2"), ("Darwin", "", None, None)],
+    [
+        ("Windows", "", None, "not installed"),
+        ("Windows", "5.15.90.1-microsoft-standard-WSL2", "wsl", "microsoft-standard-WSL2"),
+        ("Darwin", "", None, None),
+    ],
 )
 def test_windows_needs_wsl2(system, kernel, wsl, says, monkeypatch):
     monkeypatch.setattr(preflight.platform, "system", lambda: system)
@@ -130,5 +156,12 @@ def test_windows_needs_wsl2(system, kernel, wsl, says, monkeypatch):
 def test_what_the_two_doctors_ask_of_a_cluster_is_the_same():
     from kubeflow_workshop import doctor
 
-    assert (preflight.CORES["workshop"], preflight.MEMORY["workshop"], preflight.NEARLY) == (doctor.CLUSTER_CORES, doctor.CLUSTER_MEMORY, doctor.NEARLY)
-    assert f"release/{ground.versions()['kubectl']['version']}/bin" in doctor.INSTALL["kubectl"]["Linux"]
+    assert (preflight.CORES["workshop"], preflight.MEMORY["workshop"], preflight.NEARLY) == (
+        doctor.CLUSTER_CORES,
+        doctor.CLUSTER_MEMORY,
+        doctor.NEARLY,
+    )
+    assert (
+        f"release/{ground.versions()['kubectl']['version']}/bin"
+        in doctor.INSTALL["kubectl"]["Linux"]
+    )

@@ -1,4 +1,6 @@
-"""`up`, `list`, `connect` and `down`, the real program with stand-ins for kind, kubectl, kustomize, docker and multikf."""
+"""`up`, `list`, `connect` and `down`, the real program with stand-ins for kind, kubectl, kustomize,
+docker and multikf.
+"""
 
 import json
 import re
@@ -8,7 +10,14 @@ import subprocess
 
 import pytest
 
-LAYERS = ["10-cert-manager", "20-katib", "30-pipelines-definitions", "40-pipelines", "50-kserve", "course"]
+LAYERS = [
+    "10-cert-manager",
+    "20-katib",
+    "30-pipelines-definitions",
+    "40-pipelines",
+    "50-kserve",
+    "course",
+]
 
 
 def test_up_makes_the_cluster_loads_the_image_and_applies_each_layer_in_order(machine):
@@ -16,17 +25,26 @@ def test_up_makes_the_cluster_loads_the_image_and_applies_each_layer_in_order(ma
     assert (done.code, done.err) == (0, "")
     assert machine.clusters == {"kubeflow-workshop-demo"}
     (create,) = machine.called("kind create")
-    assert create.split(" --wait")[0] == (
-        "kind create cluster --name kubeflow-workshop-demo --config DATA/instances/demo/kind.yaml --kubeconfig DATA/instances/demo/kubeconfig"
+    assert (
+        create.split(" --wait")[0] == "kind create cluster --name kubeflow-workshop-demo --config"
+        " DATA/instances/demo/kind.yaml --kubeconfig DATA/instances/demo/kubeconfig"
     )
-    assert machine.called("kind load") == [f"kind load docker-image kubeflow-workshop:{machine.version} --name kubeflow-workshop-demo"]
+    assert machine.called("kind load") == [
+        f"kind load docker-image kubeflow-workshop:{machine.version} --name kubeflow-workshop-demo"
+    ]
     assert [call.rsplit("/", 1)[1] for call in machine.called("kustomize build")] == LAYERS
-    applied = machine.called("kubectl --kubeconfig DATA/instances/demo/kubeconfig apply --server-side --force-conflicts -f -")
+    applied = machine.called(
+        "kubectl --kubeconfig DATA/instances/demo/kubeconfig apply --server-side --force-conflicts"
+        " -f -"
+    )
     assert len(applied) == len(LAYERS)
     config = json.loads((machine.data / "instances/demo/kind.yaml").read_text())
     (node,) = config["nodes"]
     assert node["image"] == machine.pins["node"]["image"]
-    assert [(one["hostPort"], one["containerPort"], one["listenAddress"]) for one in node["extraPortMappings"]] == [
+    assert [
+        (one["hostPort"], one["containerPort"], one["listenAddress"])
+        for one in node["extraPortMappings"]
+    ] == [
         (18080, 80, "127.0.0.1"),
         (18443, 443, "127.0.0.1"),
     ]
@@ -71,12 +89,23 @@ def test_a_kind_of_object_that_is_not_known_yet_is_tried_again(machine):
     done = machine.run("up", "demo")
     assert done.code == 0
     assert 'no matches for kind "Certificate"' in done.out
-    assert len(machine.called("kubectl --kubeconfig DATA/instances/demo/kubeconfig apply")) == len(LAYERS) + 1
+    assert (
+        len(machine.called("kubectl --kubeconfig DATA/instances/demo/kubeconfig apply"))
+        == len(LAYERS) + 1
+    )
 
 
 def test_what_is_not_ready_is_waited_for_by_name(machine):
-    waiting = {"kind": "Deployment", "metadata": {"namespace": "kubeflow", "name": "ml-pipeline"}, "status": {}}
-    foreign = {"kind": "Job", "metadata": {"namespace": "kubeflow", "name": "someone's"}, "status": {}}
+    waiting = {
+        "kind": "Deployment",
+        "metadata": {"namespace": "kubeflow", "name": "ml-pipeline"},
+        "status": {},
+    }
+    foreign = {
+        "kind": "Job",
+        "metadata": {"namespace": "kubeflow", "name": "someone's"},
+        "status": {},
+    }
     machine.tell("objects.json", {"items": [waiting, foreign]})
     running = machine.start("up", "demo")
     for line in running.stdout:
@@ -94,7 +123,10 @@ STEPS = [
     "kind get clusters",
     "kind create",
     "kind load",
-    *(f"kustomize build DATA/distribution/COMMIT/kubeflow-workshop/workshop/{layer}" for layer in LAYERS[:-1]),
+    *(
+        f"kustomize build DATA/distribution/COMMIT/kubeflow-workshop/workshop/{layer}"
+        for layer in LAYERS[:-1]
+    ),
     "profiles/course",
     " apply ",
     "get deployments",
@@ -115,7 +147,9 @@ def test_after_a_kill_in_any_step_a_second_up_goes_on_and_ends_well(machine, ste
     assert again.out.count("done before") == len(done)
     assert machine.clusters == {"kubeflow-workshop-demo"}
     assert bool(machine.called("kind load")) == ("image" not in done)
-    assert len(machine.called("kustomize build")) == len([layer for layer in LAYERS if f"apply {layer}" not in done])
+    assert len(machine.called("kustomize build")) == len(
+        [layer for layer in LAYERS if f"apply {layer}" not in done]
+    )
 
 
 def test_a_cluster_that_was_half_made_at_the_kill_is_removed_before_it_is_made_again(machine):
@@ -125,7 +159,12 @@ def test_a_cluster_that_was_half_made_at_the_kill_is_removed_before_it_is_made_a
     machine.forget()
     machine.run("up", "demo")
     kind = [call.split(" --")[0] for call in machine.called("kind")]
-    assert kind[:4] == ["kind get clusters", "kind delete cluster", "kind create cluster", "kind load docker-image kubeflow-workshop:" + machine.version]
+    assert kind[:4] == [
+        "kind get clusters",
+        "kind delete cluster",
+        "kind create cluster",
+        "kind load docker-image kubeflow-workshop:" + machine.version,
+    ]
 
 
 def test_after_a_kill_in_the_middle_of_a_download_a_second_up_ends_well(machine, kill):
@@ -141,7 +180,10 @@ def test_after_a_kill_in_the_middle_of_a_download_a_second_up_ends_well(machine,
 
 def test_after_a_kill_while_the_manifests_come_a_second_up_ends_well(machine):
     (machine.bin / "git").rename(machine.bin / "real-git")
-    (machine.bin / "git").write_text('#!/bin/sh\n[ "$3" != checkout ] && [ "$7" != checkout ] || kill -9 $PPID\nexec real-git "$@"\n')
+    (machine.bin / "git").write_text(
+        '#!/bin/sh\n[ "$3" != checkout ] && [ "$7" != checkout ] || kill -9 $PPID\nexec real-git'
+        ' "$@"\n'
+    )
     (machine.bin / "git").chmod(0o755)
     assert machine.run("up", "demo").code == -signal.SIGKILL
     (machine.bin / "real-git").replace(machine.bin / "git")
@@ -225,7 +267,14 @@ def test_a_dry_run_prints_each_command_and_runs_none(machine):
     assert machine.calls == []
     assert machine.kept == []
     printed = done.out.replace("'", "")  # a folder with a space stands in quotes
-    for words in ("kind create cluster", "kind load docker-image", "kustomize build", "apply --server-side", "git -C", "download http"):
+    for words in (
+        "kind create cluster",
+        "kind load docker-image",
+        "kustomize build",
+        "apply --server-side",
+        "git -C",
+        "download http",
+    ):
         assert words in printed
 
 
@@ -260,12 +309,22 @@ def test_connect_sets_the_kubeconfig_prints_the_addresses_and_closes_the_way_on_
     running.send_signal(signal.SIGINT)
     _, err = running.communicate(timeout=30)
     assert (running.returncode, err) == (0, "")
-    assert lines[0] == "kubectl speaks to demo: context kind-kubeflow-workshop-demo, namespace kubeflow-workshop"
+    assert (
+        lines[0] == "kubectl speaks to demo: context kind-kubeflow-workshop-demo, namespace"
+        " kubeflow-workshop"
+    )
     assert re.fullmatch(r"http://127\.0\.0\.1:8\d\d\d/ +ml-pipeline-ui", lines[1])
     assert re.fullmatch(r"http://127\.0\.0\.1:8\d\d\d/katib/ +katib-ui", lines[2])
     assert machine.called("kind export") == ["kind export kubeconfig --name kubeflow-workshop-demo"]
-    assert machine.called("kubectl config") == ["kubectl config set-context kind-kubeflow-workshop-demo --namespace=kubeflow-workshop"]
-    assert subprocess.run(["pgrep", "-f", str(machine.bin / "sleep")], capture_output=True, check=False).stdout == b""
+    assert machine.called("kubectl config") == [
+        "kubectl config set-context kind-kubeflow-workshop-demo --namespace=kubeflow-workshop"
+    ]
+    assert (
+        subprocess.run(
+            ["pgrep", "-f", str(machine.bin / "sleep")], capture_output=True, check=False
+        ).stdout
+        == b""
+    )
 
 
 def test_the_full_platform_gets_a_password_that_is_shown_once_and_kept_nowhere(machine):
@@ -276,14 +335,22 @@ def test_the_full_platform_gets_a_password_that_is_shown_once_and_kept_nowhere(m
     for file in [*machine.data.rglob("*"), machine.stand / "calls", machine.stand / "applied"]:
         assert file.is_dir() or password not in file.read_text(errors="replace"), file
     (hashed,) = re.findall(r"\$2b\$12\$[./A-Za-z0-9]{53}", (machine.stand / "applied").read_text())
-    checked = subprocess.run(["perl", "-e", "print crypt($ARGV[0], $ARGV[1])", password, hashed], capture_output=True, text=True, check=True)
+    checked = subprocess.run(
+        ["perl", "-e", "print crypt($ARGV[0], $ARGV[1])", password, hashed],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert checked.stdout == hashed
     assert hashed not in (machine.data / "instances/demo/up.log").read_text()
     assert password not in machine.run("up", "demo").out
 
 
 def test_two_clusters_get_two_passwords(machine):
-    shown = [re.findall(r"nowhere: (\S+)", machine.run("up", name, "--profile", "full").out)[0] for name in ("one", "two")]
+    shown = [
+        re.findall(r"nowhere: (\S+)", machine.run("up", name, "--profile", "full").out)[0]
+        for name in ("one", "two")
+    ]
     assert shown[0] != shown[1]
 
 
@@ -292,9 +359,10 @@ def test_multikf_makes_the_same_by_its_own_flags(machine):
     assert (done.code, done.err) == (0, "")
     (add,) = machine.called("multikf add")
     (password,) = re.findall(r"nowhere: (\S+)", done.out)
-    assert add == (
-        "multikf add demo --provisioner docker --cpus 4 --memoryg 12 --with_ip 127.0.0.1 --with_kubeflow "
-        f"--kubeflow_version v1.9.1 --export_ports 18080:80 --with_password {password}"
+    assert (
+        add == "multikf add demo --provisioner docker --cpus 4 --memoryg 12 --with_ip 127.0.0.1"
+        " --with_kubeflow --kubeflow_version v1.9.1 --export_ports 18080:80 --with_password"
+        f" {password}"
     )
     assert password not in (machine.data / "instances/demo/up.log").read_text()
     assert [call.rsplit("/", 1)[1] for call in machine.called("kustomize build")] == ["course"]

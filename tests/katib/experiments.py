@@ -9,7 +9,11 @@ DOUBLE = {"name": "x", "parameterType": "double", "feasibleSpace": {"min": "0", 
 
 def number(kind: str = "double", name: str = "x", **space: str) -> dict:
     """A parameter from min to max."""
-    return {"name": name, "parameterType": kind, "feasibleSpace": {key: str(value) for key, value in space.items()}}
+    return {
+        "name": name,
+        "parameterType": kind,
+        "feasibleSpace": {key: str(value) for key, value in space.items()},
+    }
 
 
 def choice(kind: str, *values: str, name: str = "x") -> dict:
@@ -28,10 +32,19 @@ def experiment(
     name: str = "try",
     **content: object,
 ) -> dict:
-    """A whole Experiment. Without a command, each trial prints its x as the loss. `content` is added to its spec, `job` and `container` to theirs."""
-    named = {parameter["name"]: parameter["name"].replace("-", "").replace("_", "") for parameter in parameters}
+    """A whole Experiment. Without a command, each trial prints its x as the loss. `content` is
+    added to its spec, `job` and `container` to theirs.
+    """
+    named = {
+        parameter["name"]: parameter["name"].replace("-", "").replace("_", "")
+        for parameter in parameters
+    }
     words = list(command) or ["sh", "-c", "echo loss=${trialParameters.x}"]
-    if missing := [place for place in named.values() if "${trialParameters." + place + "}" not in json.dumps(words)]:
+    if missing := [
+        place
+        for place in named.values()
+        if "${trialParameters." + place + "}" not in json.dumps(words)
+    ]:
         words += [f"--{place}=${{trialParameters.{place}}}" for place in missing]
     return copy.deepcopy({
         "apiVersion": "kubeflow.org/v1beta1",
@@ -67,8 +80,16 @@ def experiment(
 
 
 def places(value: object, path: str = "") -> Iterator[tuple[str, object, object]]:
-    """Every field of a document, however deep: its path, the mapping or list it stands in, its name or number there."""
-    for key, item in value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ():
+    """Every field of a document, however deep: its path, the mapping or list it stands in, its name
+    or number there.
+    """
+    for key, item in (
+        value.items()
+        if isinstance(value, Mapping)
+        else enumerate(value)
+        if isinstance(value, list)
+        else ()
+    ):
         here = f"{path}[{key}]" if isinstance(value, list) else f"{path}.{key}" if path else key
         yield here, value, key
         yield from places(item, here)

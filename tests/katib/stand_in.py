@@ -1,7 +1,9 @@
-"""A stand-in for a cluster's API server, on loopback: it speaks the API's JSON and HTTP for the paths that Katib's door uses.
+"""A stand-in for a cluster's API server, on loopback: it speaks the API's JSON and HTTP for the
+paths that Katib's door uses.
 
-Objects have resource versions, lists and watches take selectors, a watch streams one JSON line a change, and an error is a Status object. A test may make it
-refuse (`refuse`), and say how each of the next watches ends (`watches`). It keeps what it was asked (`asked`).
+Objects have resource versions, lists and watches take selectors, a watch streams one JSON line a
+change, and an error is a Status object. A test may make it refuse (`refuse`), and say how each of
+the next watches ends (`watches`). It keeps what it was asked (`asked`).
 """
 
 import copy
@@ -20,19 +22,26 @@ from urllib.parse import parse_qsl, urlsplit
 
 import yaml
 
-CUSTOM = re.compile(r"/apis/kubeflow\.org/v1beta1/namespaces/(?P<namespace>[^/]+)/(?P<resource>experiments|trials)(/(?P<name>[^/]+))?")
-PODS = re.compile(r"/api/v1/namespaces/(?P<namespace>[^/]+)/(?P<resource>pods)(/(?P<name>[^/]+)(?P<log>/log))?")
+CUSTOM = re.compile(
+    r"/apis/kubeflow\.org/v1beta1/namespaces/(?P<namespace>[^/]+)/(?P<resource>experiments|trials)(/(?P<name>[^/]+))?"
+)
+PODS = re.compile(
+    r"/api/v1/namespaces/(?P<namespace>[^/]+)/(?P<resource>pods)(/(?P<name>[^/]+)(?P<log>/log))?"
+)
 
 
 class StandIn:
-    """The cluster behind the API server: what it holds, what it was asked, and what it is told to do."""
+    """The cluster behind the API server: what it holds, what it was asked, and what it is told to
+    do.
+    """
 
     def __init__(self):
         self.namespaces = {"kubeflow-workshop"}
         self.asked: list[tuple[str, str, dict, Message, object]] = []
         """Of each request: method, path, query, headers, body."""
         self.watches: list[Callable] = []
-        """What the next watches do in place of serving; each is called with the request's handler."""
+        """What the next watches do in place of serving; each is called with the request's handler.
+        """
         self.port = 0
         self._objects: dict[tuple[str, str, str], dict] = {}
         self._logs: dict[tuple[str, str], str] = {}
@@ -46,8 +55,14 @@ class StandIn:
         with self.changed:
             self._version += 1
             thing = copy.deepcopy(thing)
-            thing["metadata"] = {"namespace": "kubeflow-workshop"} | thing["metadata"] | {"resourceVersion": str(self._version)}
-            thing["metadata"].setdefault("creationTimestamp", f"2026-11-24T08:00:{self._version % 60:02d}Z")
+            thing["metadata"] = (
+                {"namespace": "kubeflow-workshop"}
+                | thing["metadata"]
+                | {"resourceVersion": str(self._version)}
+            )
+            thing["metadata"].setdefault(
+                "creationTimestamp", f"2026-11-24T08:00:{self._version % 60:02d}Z"
+            )
             key = (resource, thing["metadata"]["namespace"], thing["metadata"]["name"])
             self._history.append(("MODIFIED" if key in self._objects else "ADDED", resource, thing))
             self._objects[key] = thing
@@ -65,13 +80,23 @@ class StandIn:
     def log(self, pod: str, container: str, text: str) -> None:
         self._logs[pod, container] = text
 
-    def refuse(self, method: str, resource: str, code: int, answer: object, times: float = math.inf) -> None:
-        """Answer the next such requests so: with a Status of this message, or of these fields if it is a dict, or with bytes as they are."""
+    def refuse(
+        self, method: str, resource: str, code: int, answer: object, times: float = math.inf
+    ) -> None:
+        """Answer the next such requests so: with a Status of this message, or of these fields if it
+        is a dict, or with bytes as they are.
+        """
         self._refusals[method, resource] = [times, code, answer]
 
     def queries(self, method: str, resource: str, watch: bool = False) -> list[dict]:
         """The queries of the requests to a resource so far."""
-        return [query for asked, path, query, _, _ in self.asked if asked == method and f"/{resource}" in path and (query.get("watch") == "True") == watch]
+        return [
+            query
+            for asked, path, query, _, _ in self.asked
+            if asked == method
+            and f"/{resource}" in path
+            and (query.get("watch") == "True") == watch
+        ]
 
     def answer(self, method: str, path: str, query: dict, body: object) -> tuple[int, object]:
         """The status code and the JSON of one request that is no watch."""
@@ -88,10 +113,25 @@ class StandIn:
             return self._create(namespace, resource, body)
         if not name:
             with self.changed:
-                items = [thing for key, thing in self._objects.items() if key[:2] == (resource, namespace) and selected(thing, query)]
-                return 200, {"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": str(self._version)}, "items": items}
+                items = [
+                    thing
+                    for key, thing in self._objects.items()
+                    if key[:2] == (resource, namespace) and selected(thing, query)
+                ]
+                return 200, {
+                    "kind": "List",
+                    "apiVersion": "v1",
+                    "metadata": {"resourceVersion": str(self._version)},
+                    "items": items,
+                }
         if (resource, namespace, name) not in self._objects:
-            return 404, status(404, {"message": f'{resource}.kubeflow.org "{name}" not found', "details": {"name": name, "kind": resource}})
+            return 404, status(
+                404,
+                {
+                    "message": f'{resource}.kubeflow.org "{name}" not found',
+                    "details": {"name": name, "kind": resource},
+                },
+            )
         if resource == "pods":
             return 200, self._logs[name, query["container"]].encode()
         if method == "DELETE":
@@ -101,13 +141,25 @@ class StandIn:
 
     def _create(self, namespace: str, resource: str, body: dict) -> tuple[int, object]:
         if namespace not in self.namespaces:
-            return 404, status(404, {"message": f'namespaces "{namespace}" not found', "details": {"name": namespace, "kind": "namespaces"}})
+            return 404, status(
+                404,
+                {
+                    "message": f'namespaces "{namespace}" not found',
+                    "details": {"name": namespace, "kind": "namespaces"},
+                },
+            )
         body = copy.deepcopy(body)
         body["metadata"].setdefault("namespace", namespace)
         body["metadata"].setdefault("name", body["metadata"].get("generateName", "") + "x7k2p")
         name = body["metadata"]["name"]
         if (resource, namespace, name) in self._objects:
-            return 409, status(409, {"message": f'{resource}.kubeflow.org "{name}" already exists', "details": {"name": name, "kind": resource}})
+            return 409, status(
+                409,
+                {
+                    "message": f'{resource}.kubeflow.org "{name}" already exists',
+                    "details": {"name": name, "kind": resource},
+                },
+            )
         return 201, self.put(resource, body)
 
     def events(self, resource: str, query: dict) -> Iterator[dict]:
@@ -121,13 +173,19 @@ class StandIn:
                         return
                 kind, of, thing = self._history[sent]
             sent += 1
-            if of == resource and int(thing["metadata"]["resourceVersion"]) > int(query["resourceVersion"]) and selected(thing, query):
+            if (
+                of == resource
+                and int(thing["metadata"]["resourceVersion"]) > int(query["resourceVersion"])
+                and selected(thing, query)
+            ):
                 yield {"type": kind, "object": thing}
 
 
 def status(code: int, failure: object) -> dict:
     """A Status object of the API."""
-    return {"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code} | (failure if isinstance(failure, dict) else {"message": failure})
+    return {"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code} | (
+        failure if isinstance(failure, dict) else {"message": failure}
+    )
 
 
 def selected(thing: dict, query: dict) -> bool:
@@ -135,8 +193,14 @@ def selected(thing: dict, query: dict) -> bool:
     labels = thing["metadata"].get("labels", {})
     wanted = [pair.split("=") for pair in query.get("labelSelector", "").split(",") if pair]
     field, _, name = query.get("fieldSelector", "").partition("=")
-    assert field in ("", "metadata.name"), "the only field that every custom resource can be selected by, besides its namespace"
-    return all(labels.get(key) == value for key, value in wanted) and name in ("", thing["metadata"]["name"])
+    assert field in (
+        "",
+        "metadata.name",
+    ), "the only field that every custom resource can be selected by, besides its namespace"
+    return all(labels.get(key) == value for key, value in wanted) and name in (
+        "",
+        thing["metadata"]["name"],
+    )
 
 
 def cut(handler: "Handler") -> None:
@@ -155,7 +219,17 @@ def end(handler: "Handler") -> None:
 def gone(handler: "Handler") -> None:
     """Say in the stream that the version asked for is too long ago."""
     handler.begin_stream()
-    handler.chunk(json.dumps({"type": "ERROR", "object": status(410, {"reason": "Expired", "message": "too old resource version: 1 (1003)"})}).encode() + b"\n")
+    handler.chunk(
+        json.dumps(
+            {
+                "type": "ERROR",
+                "object": status(
+                    410, {"reason": "Expired", "message": "too old resource version: 1 (1003)"}
+                ),
+            }
+        ).encode()
+        + b"\n"
+    )
     handler.chunk(b"")
 
 
@@ -198,7 +272,9 @@ class Handler(BaseHTTPRequestHandler):
     def send(self, code: int, answer: object) -> None:
         text = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
         self.send_response(code)
-        self.send_header("Content-Type", "text/plain" if isinstance(answer, bytes) else "application/json")
+        self.send_header(
+            "Content-Type", "text/plain" if isinstance(answer, bytes) else "application/json"
+        )
         self.send_header("Content-Length", str(len(text)))
         self.end_headers()
         self.wfile.write(text)
@@ -215,8 +291,12 @@ class Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def serving(cluster: StandIn, certificate: Path | None = None) -> Iterator[StandIn]:
-    """The stand-in on a free port of loopback, with TLS if there is a certificate (with its key in the same file)."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("ItsHandler", (Handler,), {"cluster": cluster}))
+    """The stand-in on a free port of loopback, with TLS if there is a certificate (with its key in
+    the same file).
+    """
+    server = ThreadingHTTPServer(
+        ("127.0.0.1", 0), type("ItsHandler", (Handler,), {"cluster": cluster})
+    )
     server.daemon_threads = True
     if certificate:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -234,7 +314,13 @@ def serving(cluster: StandIn, certificate: Path | None = None) -> Iterator[Stand
         thread.join()
 
 
-def kubeconfig(path: Path, server: str, token: str = "not-a-secret", cluster: dict | None = None, **context: str) -> Path:
+def kubeconfig(
+    path: Path,
+    server: str,
+    token: str = "not-a-secret",
+    cluster: dict | None = None,
+    **context: str,
+) -> Path:
     """Write a kubeconfig as kind would."""
     path.write_text(
         yaml.safe_dump(
@@ -242,7 +328,12 @@ def kubeconfig(path: Path, server: str, token: str = "not-a-secret", cluster: di
                 "apiVersion": "v1",
                 "kind": "Config",
                 "current-context": "kind-workshop",
-                "contexts": [{"name": "kind-workshop", "context": {"cluster": "here", "user": "me"} | context}],
+                "contexts": [
+                    {
+                        "name": "kind-workshop",
+                        "context": {"cluster": "here", "user": "me"} | context,
+                    }
+                ],
                 "clusters": [{"name": "here", "cluster": {"server": server} | (cluster or {})}],
                 "users": [{"name": "me", "user": {"token": token}}],
             }

@@ -27,7 +27,13 @@ DOCUMENT = {
         "parallelTrialCount": 2,
         "maxTrialCount": 12,
         "aFieldOfTomorrow": {"nested": [1, 2.5, None, True, "1e3"]},
-        "trialTemplate": {"trialSpec": {"apiVersion": "batch/v1", "kind": "Job", "spec": {"template": {"spec": {"unknown": {}}}}}},
+        "trialTemplate": {
+            "trialSpec": {
+                "apiVersion": "batch/v1",
+                "kind": "Job",
+                "spec": {"template": {"spec": {"unknown": {}}}},
+            }
+        },
     },
 }
 WHERE = 'namespace "kubeflow-workshop" of the cluster of context "kind-workshop"'
@@ -38,15 +44,21 @@ def at_home(monkeypatch, tmp_path):
     """No cluster of the machine that runs the tests, and no long pauses."""
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("KUBECONFIG", raising=False)
-    monkeypatch.setattr("kubernetes.config.incluster_config.SERVICE_TOKEN_FILENAME", str(tmp_path / "account/token"))
-    monkeypatch.setattr("kubernetes.config.incluster_config.SERVICE_CERT_FILENAME", str(tmp_path / "account/ca.crt"))
+    monkeypatch.setattr(
+        "kubernetes.config.incluster_config.SERVICE_TOKEN_FILENAME", str(tmp_path / "account/token")
+    )
+    monkeypatch.setattr(
+        "kubernetes.config.incluster_config.SERVICE_CERT_FILENAME", str(tmp_path / "account/ca.crt")
+    )
     monkeypatch.setattr(door, "PAUSE", 0.01)
 
 
 @pytest.fixture
 def api(monkeypatch, tmp_path):
     with serving(StandIn()) as api:
-        monkeypatch.setenv("KUBECONFIG", str(kubeconfig(tmp_path / "config", f"http://127.0.0.1:{api.port}")))
+        monkeypatch.setenv(
+            "KUBECONFIG", str(kubeconfig(tmp_path / "config", f"http://127.0.0.1:{api.port}"))
+        )
         yield api
 
 
@@ -57,15 +69,29 @@ def certificate(tmp_path_factory):
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "stand-in")])
     now = datetime.datetime.now(datetime.UTC)
     signed = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now, now + datetime.timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        x509.CertificateBuilder(
+            name,
+            name,
+            key.public_key(),
+            x509.random_serial_number(),
+            now,
+            now + datetime.timedelta(hours=1),
+        )
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False
+        )
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .add_extension(x509.KeyUsage(True, False, False, False, False, True, False, False, False), critical=True)
+        .add_extension(
+            x509.KeyUsage(True, False, False, False, False, True, False, False, False),
+            critical=True,
+        )
         .sign(key, hashes.SHA256())
     )
     path = tmp_path_factory.mktemp("tls") / "server.pem"
-    private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
     path.write_bytes(private + signed.public_bytes(serialization.Encoding.PEM))
     return path
 
@@ -73,20 +99,34 @@ def certificate(tmp_path_factory):
 def experiment(*conditions, name="window", **status):
     return DOCUMENT | {
         "metadata": {"name": name},
-        "status": {"conditions": [{"type": kind, "status": "True", "reason": f"Experiment{kind}"} for kind in conditions]} | status,
+        "status": (
+            {
+                "conditions": [
+                    {"type": kind, "status": "True", "reason": f"Experiment{kind}"}
+                    for kind in conditions
+                ]
+            }
+            | status
+        ),
     }
 
 
 def trial(name, *conditions, collector="StdOut", of="window", **metadata):
     return {
         "metadata": {"name": name, "labels": {"katib.kubeflow.org/experiment": of}} | metadata,
-        "spec": {"primaryContainerName": "training", "metricsCollector": {"collector": {"kind": collector}}},
+        "spec": {
+            "primaryContainerName": "training",
+            "metricsCollector": {"collector": {"kind": collector}},
+        },
         "status": {"conditions": [{"type": kind, "status": "True"} for kind in conditions]},
     }
 
 
 def pod(name, job, *containers, label="batch.kubernetes.io/job-name", **metadata):
-    return {"metadata": {"name": name, "labels": {label: job}} | metadata, "spec": {"containers": [{"name": container} for container in containers]}}
+    return {
+        "metadata": {"name": name, "labels": {label: job}} | metadata,
+        "spec": {"containers": [{"name": container} for container in containers]},
+    }
 
 
 def sentence(do, *arguments, **options):
@@ -106,7 +146,10 @@ def sentence(do, *arguments, **options):
 def test_the_document_is_sent_as_it_is(api):
     assert Cluster().create(DOCUMENT) == "window"
     method, path, _, headers, body = api.asked[-1]
-    assert (method, path) == ("POST", "/apis/kubeflow.org/v1beta1/namespaces/kubeflow-workshop/experiments")
+    assert (method, path) == (
+        "POST",
+        "/apis/kubeflow.org/v1beta1/namespaces/kubeflow-workshop/experiments",
+    )
     assert json.dumps(body) == json.dumps(DOCUMENT)
     assert headers["Authorization"] == "Bearer not-a-secret"
 
@@ -133,9 +176,13 @@ def test_an_experiment_is_deleted(api):
 # Where it lives
 
 
-def test_the_namespace_is_the_arguments_then_the_contexts_then_the_courses(api, monkeypatch, tmp_path):
+def test_the_namespace_is_the_arguments_then_the_contexts_then_the_courses(
+    api, monkeypatch, tmp_path
+):
     assert Cluster().namespace == "kubeflow-workshop"
-    monkeypatch.setenv("KUBECONFIG", str(kubeconfig(tmp_path / "other", "http://127.0.0.1:1", namespace="team-a")))
+    monkeypatch.setenv(
+        "KUBECONFIG", str(kubeconfig(tmp_path / "other", "http://127.0.0.1:1", namespace="team-a"))
+    )
     assert Cluster().namespace == "team-a"
     assert Cluster(namespace="team-b").namespace == "team-b"
 
@@ -163,11 +210,16 @@ def test_the_kubeconfig_is_looked_up_anew_each_time(api, monkeypatch, tmp_path):
     assert Cluster().namespace == "home"
 
 
-def test_in_a_pod_the_service_account_goes_before_the_kubeconfig(api, monkeypatch, tmp_path, certificate):
+def test_in_a_pod_the_service_account_goes_before_the_kubeconfig(
+    api, monkeypatch, tmp_path, certificate
+):
     account = tmp_path / "account"
     account.mkdir()
     (account / "token").write_text("token-of-the-account")
-    (account / "ca.crt").write_bytes(certificate.read_bytes().partition(b"-----BEGIN CERT")[1] + certificate.read_bytes().partition(b"-----BEGIN CERT")[2])
+    (account / "ca.crt").write_bytes(
+        certificate.read_bytes().partition(b"-----BEGIN CERT")[1]
+        + certificate.read_bytes().partition(b"-----BEGIN CERT")[2]
+    )
     (account / "namespace").write_text("profile\n")
     with serving(StandIn(), certificate) as own:
         own.namespaces.add("profile")
@@ -195,30 +247,64 @@ def test_trials_are_those_of_the_experiment_oldest_first(api):
     api.put("trials", trial("window-new", creationTimestamp="2026-11-24T09:00:02Z"))
     api.put("trials", trial("window-old", creationTimestamp="2026-11-24T09:00:01Z"))
     api.put("trials", trial("other-1", of="other"))
-    assert [one["metadata"]["name"] for one in Cluster().trials("window")] == ["window-old", "window-new"]
+    assert [one["metadata"]["name"] for one in Cluster().trials("window")] == [
+        "window-old",
+        "window-new",
+    ]
     assert Cluster().trials("nothing") == []
 
 
 def test_the_best_trial_is_the_current_optimal_one(api):
-    best = {"bestTrialName": "window-1", "parameterAssignments": [{"name": "window", "value": "3"}], "observation": {"metrics": []}}
+    best = {
+        "bestTrialName": "window-1",
+        "parameterAssignments": [{"name": "window", "value": "3"}],
+        "observation": {"metrics": []},
+    }
     api.put("experiments", experiment("Running", currentOptimalTrial=best))
     assert Cluster().best("window") == best
 
 
-@pytest.mark.parametrize("status", [{}, {"currentOptimalTrial": {"bestTrialName": "", "observation": {}}}])
+@pytest.mark.parametrize(
+    "status", [{}, {"currentOptimalTrial": {"bestTrialName": "", "observation": {}}}]
+)
 def test_no_best_trial_yet_is_told(api, status):
     api.put("experiments", experiment("Created", "Running", **status))
-    assert sentence(Cluster().best, "window") == (
-        f'Experiment "window" in {WHERE} is Running with 0 of 12 trials succeeded, so it has no best trial yet; wait until one has succeeded.'
+    assert (
+        sentence(Cluster().best, "window")
+        == f'Experiment "window" in {WHERE} is Running with 0 of 12 trials succeeded, so it has no'
+        " best trial yet; wait until one has succeeded."
     )
 
 
 @pytest.mark.parametrize("label", ["batch.kubernetes.io/job-name", "job-name"])
 def test_logs_are_those_of_the_primary_container_in_the_newest_pod_of_the_job(api, label):
     api.put("trials", trial("window-1", "Running", collector="File"))
-    api.put("pods", pod("second", "window-1", "training", door.COLLECTOR, label=label, creationTimestamp="2026-11-24T09:00:02Z"))
-    api.put("pods", pod("first", "window-1", "training", door.COLLECTOR, label=label, creationTimestamp="2026-11-24T09:00:01Z"))
-    api.put("pods", pod("other", "window-2", "training", label=label, creationTimestamp="2026-11-24T09:00:03Z"))
+    api.put(
+        "pods",
+        pod(
+            "second",
+            "window-1",
+            "training",
+            door.COLLECTOR,
+            label=label,
+            creationTimestamp="2026-11-24T09:00:02Z",
+        ),
+    )
+    api.put(
+        "pods",
+        pod(
+            "first",
+            "window-1",
+            "training",
+            door.COLLECTOR,
+            label=label,
+            creationTimestamp="2026-11-24T09:00:01Z",
+        ),
+    )
+    api.put(
+        "pods",
+        pod("other", "window-2", "training", label=label, creationTimestamp="2026-11-24T09:00:03Z"),
+    )
     api.log("second", "training", "Validation-MAE=0.29 größer\n")
     assert Cluster().logs("window-1") == "Validation-MAE=0.29 größer\n"
 
@@ -242,7 +328,11 @@ def test_output_that_the_collector_took_is_read_from_the_collector_without_its_t
         "I1124 08:17:37.000001      14 main.go:139] 2026-11-24T08:17:37Z Training-MAE=0.31\n"
         "I1124 08:17:38.000001      14 main.go:139] Validation-MAE=0.29 [1] main.go:1] stays\n",
     )
-    assert Cluster().logs("window-1") == "Trial Name: window-1\n2026-11-24T08:17:37Z Training-MAE=0.31\nValidation-MAE=0.29 [1] main.go:1] stays\n"
+    assert (
+        Cluster().logs("window-1")
+        == "Trial Name: window-1\n2026-11-24T08:17:37Z Training-MAE=0.31\nValidation-MAE=0.29 [1]"
+        " main.go:1] stays\n"
+    )
 
 
 def test_output_of_a_pod_without_collector_is_read_from_its_primary_container(api):
@@ -257,12 +347,22 @@ def test_output_of_a_pod_without_collector_is_read_from_its_primary_container(ap
 
 
 def test_wait_hands_on_every_change_and_returns_the_finished_experiment(api):
-    states = [("Created",), ("Created", "Running"), ("Created", "Running"), ("Created", "Succeeded")]
+    states = [
+        ("Created",),
+        ("Created", "Running"),
+        ("Created", "Running"),
+        ("Created", "Succeeded"),
+    ]
     api.put("experiments", experiment(*states[0]))
     seen = []
 
     def watch(found, trials):
-        seen.append(([condition["type"] for condition in found["status"]["conditions"]], [one["metadata"]["name"] for one in trials]))
+        seen.append(
+            (
+                [condition["type"] for condition in found["status"]["conditions"]],
+                [one["metadata"]["name"] for one in trials],
+            )
+        )
         api.put("trials", trial(f"window-{len(seen)}"))
         api.put("experiments", experiment(*states[len(seen)], trials=len(seen)))
 
@@ -272,10 +372,17 @@ def test_wait_hands_on_every_change_and_returns_the_finished_experiment(api):
     finished = Cluster().wait("window", watch_and_stop)
     assert finished["status"]["conditions"][-1]["type"] == "Succeeded"
     assert finished["status"]["trials"] == 3
-    assert seen == [(["Created"], []), (["Created", "Running"], ["window-1"]), (["Created", "Running"], ["window-1", "window-2"]), "end"]
+    assert seen == [
+        (["Created"], []),
+        (["Created", "Running"], ["window-1"]),
+        (["Created", "Running"], ["window-1", "window-2"]),
+        "end",
+    ]
     # All through one watch that began where the list ended; nobody polled.
     assert len(api.queries("GET", "experiments", watch=True)) == 1
-    assert [query["fieldSelector"] for query in api.queries("GET", "experiments") if query] == ["metadata.name=window"]
+    assert [query["fieldSelector"] for query in api.queries("GET", "experiments") if query] == [
+        "metadata.name=window"
+    ]
 
 
 @pytest.mark.parametrize("state", ["Succeeded", "Failed"])
@@ -300,7 +407,9 @@ def test_a_watch_that_ends_early_is_made_again_and_nothing_is_lost(api, ends):
         return lambda handler: (api.put("experiments", experiment(condition)), what(handler))
 
     api.watches = [ends, change_and(ends, "Running"), ends, change_and(ends, "Succeeded")]
-    finished = Cluster().wait("window", lambda found, _: seen.append(found["status"]["conditions"][-1]["type"]))
+    finished = Cluster().wait(
+        "window", lambda found, _: seen.append(found["status"]["conditions"][-1]["type"])
+    )
     assert finished["status"]["conditions"][-1]["type"] == "Succeeded"
     assert seen == ["Created", "Running", "Succeeded"]
     versions = [query["resourceVersion"] for query in api.queries("GET", "experiments", watch=True)]
@@ -329,7 +438,9 @@ def test_a_cluster_that_stays_away_is_told_in_the_end(api, monkeypatch):
         cut(handler)
 
     api.watches = [stop]
-    assert "cannot answer now (503: apiserver is shutting down)" in sentence(Cluster().wait, "window")
+    assert "cannot answer now (503: apiserver is shutting down)" in sentence(
+        Cluster().wait, "window"
+    )
 
 
 def test_the_end_of_patience_says_how_far_it_is_and_that_it_goes_on(api):
@@ -337,21 +448,27 @@ def test_the_end_of_patience_says_how_far_it_is_and_that_it_goes_on(api):
     begin = time.monotonic()
     said = sentence(Cluster().wait, "window", timeout=0.2)
     assert 0.2 <= time.monotonic() - begin < 10
-    assert said == (
-        f'Experiment "window" in {WHERE} is Running with 3 of 12 trials succeeded after 0.2 seconds, and it goes on there; '
-        "wait again with a longer timeout, or end it with delete."
+    assert (
+        said == f'Experiment "window" in {WHERE} is Running with 3 of 12 trials succeeded after 0.2'
+        " seconds, and it goes on there; wait again with a longer timeout, or end it with"
+        " delete."
     )
 
 
 def test_an_experiment_that_no_controller_has_noticed_is_told_so(api):
     api.put("experiments", DOCUMENT)
-    assert "has not been noticed by Katib's controller" in sentence(Cluster().wait, "window", timeout=0.01)
+    assert "has not been noticed by Katib's controller" in sentence(
+        Cluster().wait, "window", timeout=0.01
+    )
 
 
 def test_an_experiment_deleted_while_it_is_watched_is_told(api):
     api.put("experiments", experiment("Running"))
     said = sentence(Cluster().wait, "window", lambda *_: api.remove("experiments", "window"))
-    assert said == f'Experiment "window" in {WHERE} was deleted while it was waited for; create it again.'
+    assert (
+        said
+        == f'Experiment "window" in {WHERE} was deleted while it was waited for; create it again.'
+    )
     assert len(api.queries("GET", "experiments")) == 2
 
 
@@ -374,7 +491,8 @@ def test_an_error_of_the_callback_is_not_swallowed(api):
 def test_waiting_for_what_is_not_there_fails_at_once(api):
     assert (
         sentence(Cluster().wait, "nothing")
-        == f'there is no Experiment "nothing" in {WHERE}; `kubectl get experiments.kubeflow.org -n kubeflow-workshop` lists those that are.'
+        == f'there is no Experiment "nothing" in {WHERE}; `kubectl get experiments.kubeflow.org -n'
+        " kubeflow-workshop` lists those that are."
     )
 
 
@@ -382,7 +500,9 @@ def test_waiting_for_what_is_not_there_fails_at_once(api):
 
 
 def test_no_kubeconfig(monkeypatch, tmp_path):
-    assert sentence(Cluster).startswith("no cluster is known here, because there is no kubeconfig at ~/.kube/config; ")
+    assert sentence(Cluster).startswith(
+        "no cluster is known here, because there is no kubeconfig at ~/.kube/config; "
+    )
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
     assert f"no kubeconfig at {tmp_path / 'none'}; " in sentence(Cluster)
 
@@ -394,10 +514,16 @@ def test_no_kubeconfig(monkeypatch, tmp_path):
         ("a: [", "it is not as kubectl writes it"),
         ("just words", "it is not as kubectl writes it"),
         ("{contexts: [], clusters: [], users: []}", "xpected key current-context"),
-        ("{current-context: far, contexts: [], clusters: [], users: []}", "xpected object with name far"),
         (
-            "{current-context: c, contexts: [{name: c, context: {cluster: k, user: u}}], clusters: [{name: k, cluster: {server: 'http://x'}}], "
-            "users: [{name: u, token: not-a-secret}]}",
+            "{current-context: far, contexts: [], clusters: [], users: []}",
+            "xpected object with name far",
+        ),
+        (
+            (
+                "{current-context: c, contexts: [{name: c, context: {cluster: k, user: u}}],"
+                " clusters: [{name: k, cluster: {server: 'http://x'}}], users: [{name: u, token:"
+                " not-a-secret}]}"
+            ),
             "xpected key user",
         ),
     ],
@@ -413,27 +539,50 @@ def test_a_kubeconfig_that_cannot_be_used(monkeypatch, tmp_path, text, reason):
 def test_a_cluster_that_is_off(monkeypatch, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
-    monkeypatch.setenv("KUBECONFIG", str(kubeconfig(tmp_path / "config", f"http://me:not-a-secret@127.0.0.1:{port}")))
-    for call in (lambda: Cluster().create(DOCUMENT), lambda: Cluster().wait("window"), lambda: Cluster().logs("window-1")):
-        assert sentence(call) == (
-            f'the cluster of context "kind-workshop" at http://127.0.0.1:{port} does not answer (Connection refused); start it, or choose another '
-            "with `kubectl config use-context`, or set WORKSHOP_TARGET=laptop to run here."
+    monkeypatch.setenv(
+        "KUBECONFIG",
+        str(kubeconfig(tmp_path / "config", f"http://me:not-a-secret@127.0.0.1:{port}")),
+    )
+    for call in (
+        lambda: Cluster().create(DOCUMENT),
+        lambda: Cluster().wait("window"),
+        lambda: Cluster().logs("window-1"),
+    ):
+        assert (
+            sentence(call)
+            == f'the cluster of context "kind-workshop" at http://127.0.0.1:{port} does not answer'
+            " (Connection refused); start it, or choose another with `kubectl config"
+            " use-context`, or set WORKSHOP_TARGET=laptop to run here."
         )
 
 
 def test_a_cluster_that_is_silent(monkeypatch, tmp_path):
     monkeypatch.setattr(door, "ANSWER_WITHIN", (0.1, 0.1))
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        monkeypatch.setenv("KUBECONFIG", str(kubeconfig(tmp_path / "config", f"http://127.0.0.1:{silent.getsockname()[1]}")))
+        monkeypatch.setenv(
+            "KUBECONFIG",
+            str(kubeconfig(tmp_path / "config", f"http://127.0.0.1:{silent.getsockname()[1]}")),
+        )
         assert "does not answer (no answer in time)" in sentence(Cluster().get, "window")
 
 
 def test_a_server_whose_name_leads_nowhere(monkeypatch, tmp_path):
-    monkeypatch.setenv("KUBECONFIG", str(kubeconfig(tmp_path / "config", "http://no.such.host.invalid")))
+    monkeypatch.setenv(
+        "KUBECONFIG", str(kubeconfig(tmp_path / "config", "http://no.such.host.invalid"))
+    )
     assert "does not answer (its name cannot be resolved)" in sentence(Cluster().get, "window")
 
 
-@pytest.mark.parametrize("server", ["http://[", "127.0.0.1:6443", "https://", "file:///cluster", "http://me:not/not-a-secret@127.0.0.1:1"])
+@pytest.mark.parametrize(
+    "server",
+    [
+        "http://[",
+        "127.0.0.1:6443",
+        "https://",
+        "file:///cluster",
+        "http://me:not/not-a-secret@127.0.0.1:1",
+    ],
+)
 def test_a_server_that_is_no_address(monkeypatch, tmp_path, server):
     monkeypatch.setenv("KUBECONFIG", str(kubeconfig(tmp_path / "config", server)))
     assert "must be an address that begins with https://" in sentence(Cluster)
@@ -441,14 +590,21 @@ def test_a_server_that_is_no_address(monkeypatch, tmp_path, server):
 
 def test_a_certificate_that_is_not_trusted(monkeypatch, tmp_path, certificate):
     with serving(StandIn(), certificate) as api:
-        monkeypatch.setenv("KUBECONFIG", str(kubeconfig(tmp_path / "config", f"https://127.0.0.1:{api.port}")))
+        monkeypatch.setenv(
+            "KUBECONFIG", str(kubeconfig(tmp_path / "config", f"https://127.0.0.1:{api.port}"))
+        )
         said = sentence(Cluster().get, "window")
-    assert f"at https://127.0.0.1:{api.port} cannot be trusted (certificate verify failed: self" in said
+    assert (
+        f"at https://127.0.0.1:{api.port} cannot be trusted (certificate verify failed: self"
+        in said
+    )
     assert "_ssl.c" not in said
 
 
 def test_a_server_that_speaks_no_tls(api, monkeypatch, tmp_path):
-    monkeypatch.setenv("KUBECONFIG", str(kubeconfig(tmp_path / "config", f"https://127.0.0.1:{api.port}")))
+    monkeypatch.setenv(
+        "KUBECONFIG", str(kubeconfig(tmp_path / "config", f"https://127.0.0.1:{api.port}"))
+    )
     assert "cannot be trusted (" in sentence(Cluster().get, "window")
 
 
@@ -461,18 +617,46 @@ def test_what_is_no_kubernetes_at_all(api):
 
 def test_credentials_that_are_not_accepted(api):
     api.refuse("POST", "experiments", 401, {"message": "Unauthorized", "reason": "Unauthorized"})
-    assert "does not accept your credentials (401); log in to it again" in sentence(Cluster().create, DOCUMENT)
-    api.refuse("POST", "experiments", 403, 'experiments.kubeflow.org is forbidden: User "system:anonymous" cannot create resource "experiments"')
+    assert "does not accept your credentials (401); log in to it again" in sentence(
+        Cluster().create, DOCUMENT
+    )
+    api.refuse(
+        "POST",
+        "experiments",
+        403,
+        'experiments.kubeflow.org is forbidden: User "system:anonymous" cannot create resource'
+        ' "experiments"',
+    )
     assert "does not accept your credentials (403)" in sentence(Cluster().create, DOCUMENT)
 
 
 @pytest.mark.parametrize(
     ("method", "resource", "right", "call"),
     [
-        ("POST", "experiments", "create experiments.kubeflow.org", lambda cluster: cluster.create(DOCUMENT)),
-        ("GET", "experiments", "get experiments.kubeflow.org", lambda cluster: cluster.get("window")),
-        ("GET", "experiments", "get experiments.kubeflow.org", lambda cluster: cluster.wait("window")),
-        ("DELETE", "experiments", "delete experiments.kubeflow.org", lambda cluster: cluster.delete("window")),
+        (
+            "POST",
+            "experiments",
+            "create experiments.kubeflow.org",
+            lambda cluster: cluster.create(DOCUMENT),
+        ),
+        (
+            "GET",
+            "experiments",
+            "get experiments.kubeflow.org",
+            lambda cluster: cluster.get("window"),
+        ),
+        (
+            "GET",
+            "experiments",
+            "get experiments.kubeflow.org",
+            lambda cluster: cluster.wait("window"),
+        ),
+        (
+            "DELETE",
+            "experiments",
+            "delete experiments.kubeflow.org",
+            lambda cluster: cluster.delete("window"),
+        ),
         ("GET", "trials", "list trials.kubeflow.org", lambda cluster: cluster.trials("window")),
         ("GET", "pods", "list pods", lambda cluster: cluster.logs("window-1")),
         ("GET", "pods/log", "get pods/log", lambda cluster: cluster.logs("window-1")),
@@ -482,48 +666,85 @@ def test_a_right_that_is_missing_is_named(api, method, resource, right, call):
     api.put("experiments", experiment("Running"))
     api.put("trials", trial("window-1"))
     api.put("pods", pod("first", "window-1", "training"))
-    api.refuse(method, resource, 403, f'{resource} is forbidden: User "me" cannot do this to resource "{resource}" in the namespace "kubeflow-workshop"')
+    api.refuse(
+        method,
+        resource,
+        403,
+        f'{resource} is forbidden: User "me" cannot do this to resource "{resource}" in the'
+        ' namespace "kubeflow-workshop"',
+    )
     said = sentence(call, Cluster())
     verb, of = right.split()
-    assert said == (
-        f"you may not {right} in {WHERE}; ask its administrator for a Role there with the verb {verb} on {of}, and try "
-        f"`kubectl auth can-i {right} -n kubeflow-workshop`."
+    assert (
+        said
+        == f"you may not {right} in {WHERE}; ask its administrator for a Role there with the verb"
+        f" {verb} on {of}, and try `kubectl auth can-i {right} -n kubeflow-workshop`."
     )
 
 
 def test_the_right_to_watch_may_be_missing_alone(api):
     api.put("experiments", experiment("Running"))
-    forbidden = {"kind": "Status", "code": 403, "message": 'User "me" cannot watch resource "experiments"'}
+    forbidden = {
+        "kind": "Status",
+        "code": 403,
+        "message": 'User "me" cannot watch resource "experiments"',
+    }
     api.watches = [lambda handler: handler.send(403, forbidden)]
-    assert sentence(Cluster().wait, "window").startswith(f"you may not watch experiments.kubeflow.org in {WHERE}; ")
+    assert sentence(Cluster().wait, "window").startswith(
+        f"you may not watch experiments.kubeflow.org in {WHERE}; "
+    )
 
 
 def test_katib_is_not_installed(api):
     api.refuse("POST", "experiments", 404, b"404 page not found\n")
-    assert sentence(Cluster().create, DOCUMENT) == (
-        'Katib is not installed on the cluster of context "kind-workshop", which does not know kubeflow.org/v1beta1 experiments; install Katib there, or '
-        "set WORKSHOP_TARGET=laptop to run here."
+    assert (
+        sentence(Cluster().create, DOCUMENT)
+        == 'Katib is not installed on the cluster of context "kind-workshop", which does not know'
+        " kubeflow.org/v1beta1 experiments; install Katib there, or set WORKSHOP_TARGET=laptop"
+        " to run here."
     )
-    api.refuse("GET", "experiments", 404, {"message": "the server could not find the requested resource", "details": {}})
+    api.refuse(
+        "GET",
+        "experiments",
+        404,
+        {"message": "the server could not find the requested resource", "details": {}},
+    )
     assert sentence(Cluster().wait, "window").startswith("Katib is not installed on")
 
 
 def test_an_object_that_is_not_there_is_another_thing(api):
     for call in (Cluster().get, Cluster().delete, Cluster().best):
-        assert sentence(call, "window").startswith(f'there is no Experiment "window" in {WHERE}; `kubectl get experiments.kubeflow.org')
-    assert sentence(Cluster().logs, "window-1").startswith(f'there is no Trial "window-1" in {WHERE}; ')
+        assert sentence(call, "window").startswith(
+            f'there is no Experiment "window" in {WHERE}; `kubectl get experiments.kubeflow.org'
+        )
+    assert sentence(Cluster().logs, "window-1").startswith(
+        f'there is no Trial "window-1" in {WHERE}; '
+    )
 
 
 def test_a_namespace_that_is_not_there(api):
     said = sentence(Cluster("elsewhere").create, DOCUMENT)
-    assert said.startswith('there is no namespace "elsewhere" of the cluster of context "kind-workshop"; make it with `kubectl create namespace elsewhere`')
-    assert "`kubectl label namespace elsewhere katib.kubeflow.org/metrics-collector-injection=enabled`" in said
+    assert said.startswith(
+        'there is no namespace "elsewhere" of the cluster of context "kind-workshop"; make it with'
+        " `kubectl create namespace elsewhere`"
+    )
+    assert (
+        "`kubectl label namespace elsewhere katib.kubeflow.org/metrics-collector-injection=enabled`"
+        in said
+    )
 
 
 def test_a_name_that_is_taken(api):
     Cluster().create(DOCUMENT)
-    assert sentence(Cluster().create, DOCUMENT).startswith(f'Experiment "window" in {WHERE} exists already; ')
-    api.refuse("POST", "experiments", 409, 'object is being deleted: experiments.kubeflow.org "window" already exists')
+    assert sentence(Cluster().create, DOCUMENT).startswith(
+        f'Experiment "window" in {WHERE} exists already; '
+    )
+    api.refuse(
+        "POST",
+        "experiments",
+        409,
+        'object is being deleted: experiments.kubeflow.org "window" already exists',
+    )
     assert "is still being deleted" in sentence(Cluster().create, DOCUMENT)
 
 
@@ -532,19 +753,47 @@ def test_a_name_that_is_taken(api):
     [
         (
             400,
-            'admission webhook "validator.experiment.katib.kubeflow.org" denied the request: spec.objective.objectiveMetricName must be specified\n',
-            "is refused by the cluster's admission check: spec.objective.objectiveMetricName must be specified; mend",
+            (
+                'admission webhook "validator.experiment.katib.kubeflow.org" denied the request:'
+                " spec.objective.objectiveMetricName must be specified\n"
+            ),
+            (
+                "is refused by the cluster's admission check: spec.objective.objectiveMetricName"
+                " must be specified; mend"
+            ),
         ),
-        (403, 'admission webhook "policy" denied the request: User cannot use image latest.', "admission check: User cannot use image latest; mend"),
+        (
+            403,
+            'admission webhook "policy" denied the request: User cannot use image latest.',
+            "admission check: User cannot use image latest; mend",
+        ),
         (
             422,
-            'Experiment.kubeflow.org "window" is invalid: spec.parallelTrialCount: Invalid value: "string": must be integer',
-            'is refused by the API server: Experiment.kubeflow.org "window" is invalid: spec.parallelTrialCount: Invalid value',
+            (
+                'Experiment.kubeflow.org "window" is invalid: spec.parallelTrialCount: Invalid'
+                ' value: "string": must be integer'
+            ),
+            (
+                'is refused by the API server: Experiment.kubeflow.org "window" is invalid:'
+                " spec.parallelTrialCount: Invalid value"
+            ),
         ),
-        (403, 'experiments "window" is forbidden: exceeded quota: count', 'is refused by the API server: experiments "window" is forbidden: exceeded quota'),
-        (500, 'Internal error occurred: failed calling webhook "validator": connection refused', "Katib's controller does not answer"),
+        (
+            403,
+            'experiments "window" is forbidden: exceeded quota: count',
+            'is refused by the API server: experiments "window" is forbidden: exceeded quota',
+        ),
+        (
+            500,
+            'Internal error occurred: failed calling webhook "validator": connection refused',
+            "Katib's controller does not answer",
+        ),
         (429, "too many requests", "cannot answer now (429: too many requests); try again"),
-        (504, b"<html>Gateway Timeout</html>", "cannot answer now (504: Gateway Timeout); try again"),
+        (
+            504,
+            b"<html>Gateway Timeout</html>",
+            "cannot answer now (504: Gateway Timeout); try again",
+        ),
     ],
 )
 def test_the_servers_reason_is_passed_on(api, code, message, said):
@@ -556,17 +805,34 @@ def test_the_servers_reason_is_passed_on(api, code, message, said):
 
 def test_logs_that_are_not_there_yet_or_no_more(api):
     api.put("trials", trial("window-1", "Created"))
-    assert sentence(Cluster().logs, "window-1") == f'Trial "window-1" in {WHERE} has no Pod yet; ask again when it is Running.'
+    assert (
+        sentence(Cluster().logs, "window-1")
+        == f'Trial "window-1" in {WHERE} has no Pod yet; ask again when it is Running.'
+    )
     api.put("trials", trial("window-1", "Created", "Succeeded"))
     assert "set spec.trialTemplate.retain to true" in sentence(Cluster().logs, "window-1")
     api.put("pods", pod("first", "window-1", "training"))
-    api.refuse("GET", "pods/log", 400, 'container "training" in pod "first" is waiting to start: ContainerCreating')
-    assert sentence(Cluster().logs, "window-1") == (
-        f'Pod "first" in {WHERE} has no log yet: container "training" in pod "first" is waiting to start: ContainerCreating; ask again in a moment or, if it '
-        "stays so, see `kubectl describe pod first -n kubeflow-workshop`."
+    api.refuse(
+        "GET",
+        "pods/log",
+        400,
+        'container "training" in pod "first" is waiting to start: ContainerCreating',
     )
-    api.refuse("GET", "pods/log", 404, {"message": 'pods "first" not found', "details": {"name": "first", "kind": "pods"}})
-    assert sentence(Cluster().logs, "window-1").startswith(f'there is no Pod "first" in {WHERE}; `kubectl get pods -n')
+    assert (
+        sentence(Cluster().logs, "window-1")
+        == f'Pod "first" in {WHERE} has no log yet: container "training" in pod "first" is waiting'
+        " to start: ContainerCreating; ask again in a moment or, if it stays so, see `kubectl"
+        " describe pod first -n kubeflow-workshop`."
+    )
+    api.refuse(
+        "GET",
+        "pods/log",
+        404,
+        {"message": 'pods "first" not found', "details": {"name": "first", "kind": "pods"}},
+    )
+    assert sentence(Cluster().logs, "window-1").startswith(
+        f'there is no Pod "first" in {WHERE}; `kubectl get pods -n'
+    )
 
 
 def test_the_ui_is_said_with_the_command_and_the_address(api):
@@ -577,5 +843,7 @@ def test_the_ui_is_said_with_the_command_and_the_address(api):
 
 
 def test_the_client_is_imported_only_where_a_cluster_is_meant():
-    code = "import sys, kubeflow_workshop.katib.cluster as door; sys.exit('kubernetes' in sys.modules)"
+    code = (
+        "import sys, kubeflow_workshop.katib.cluster as door; sys.exit('kubernetes' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

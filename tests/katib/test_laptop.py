@@ -17,12 +17,24 @@ from tests.katib.experiments import choice, experiment, number
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="the programs are shell scripts")
 
-GRID = {"algorithm": "grid", "parameters": [choice("discrete", "1", "2", "3")], "settings": {"random_state": 0}}
-FILE = {"collector": {"kind": "File"}, "source": {"fileSystemPath": {"kind": "File", "path": "/katib/m.log"}}}
+GRID = {
+    "algorithm": "grid",
+    "parameters": [choice("discrete", "1", "2", "3")],
+    "settings": {"random_state": 0},
+}
+FILE = {
+    "collector": {"kind": "File"},
+    "source": {"fileSystemPath": {"kind": "File", "path": "/katib/m.log"}},
+}
 
 
 def shell(script: str, **how: object) -> dict:
-    return experiment("sh", "-c", f"x=${{trialParameters.x}}\n{script}", **({} if "parameters" in how else GRID) | how)
+    return experiment(
+        "sh",
+        "-c",
+        f"x=${{trialParameters.x}}\n{script}",
+        **({} if "parameters" in how else GRID) | how,
+    )
 
 
 @pytest.fixture
@@ -56,7 +68,11 @@ def test_an_experiment_ends_as_it_would_on_a_cluster(laptop):
     assert conditions(finished) == [
         ("Created", "True", "ExperimentCreated"), ("Running", "False", "ExperimentRunning"), ("Succeeded", "True", "ExperimentMaxTrialsReached"),
     ]  # fmt: skip
-    assert (status["trials"], status["trialsSucceeded"], status["succeededTrialList"]) == (3, 3, [trial["metadata"]["name"] for trial in trials])
+    assert (status["trials"], status["trialsSucceeded"], status["succeededTrialList"]) == (
+        3,
+        3,
+        [trial["metadata"]["name"] for trial in trials],
+    )
     assert "trialsRunning" not in status
     assert status["startTime"] <= status["completionTime"]
     best = laptop.best("try")
@@ -66,14 +82,28 @@ def test_an_experiment_ends_as_it_would_on_a_cluster(laptop):
         {"name": "loss", "min": "1", "max": "1", "latest": "1"}, {"name": "acc", "min": "0.1", "max": "0.1", "latest": "0.1"},
     ]  # fmt: skip
     for trial in trials:
-        assert conditions(trial) == [("Created", "True", "TrialCreated"), ("Running", "False", "TrialRunning"), ("Succeeded", "True", "TrialSucceeded")]
+        assert conditions(trial) == [
+            ("Created", "True", "TrialCreated"),
+            ("Running", "False", "TrialRunning"),
+            ("Succeeded", "True", "TrialSucceeded"),
+        ]
         assert trial["kind"] == "Trial"
         assert trial["metadata"]["labels"] == {"katib.kubeflow.org/experiment": "try"}
         value = trial["spec"]["parameterAssignments"][0]["value"]
-        assert f"x={value}\n" in trial["spec"]["runSpec"]["spec"]["template"]["spec"]["containers"][0]["command"][2]
-        assert trial["spec"]["runSpec"]["metadata"] == {"name": trial["metadata"]["name"], "namespace": NAMESPACE}
+        assert (
+            f"x={value}\n"
+            in trial["spec"]["runSpec"]["spec"]["template"]["spec"]["containers"][0]["command"][2]
+        )
+        assert trial["spec"]["runSpec"]["metadata"] == {
+            "name": trial["metadata"]["name"],
+            "namespace": NAMESPACE,
+        }
         assert laptop.logs(trial["metadata"]["name"]) == f"loss={value}\nacc=0.{value}\n"
-    assert {trial["spec"]["parameterAssignments"][0]["value"] for trial in trials} == {"1", "2", "3"}
+    assert {trial["spec"]["parameterAssignments"][0]["value"] for trial in trials} == {
+        "1",
+        "2",
+        "3",
+    }
 
 
 def test_what_is_kept_is_read_by_others_and_deleted(laptop):
@@ -85,8 +115,16 @@ def test_what_is_kept_is_read_by_others_and_deleted(laptop):
     assert other.best("try") == laptop.best("try")
     name = other.trials("try")[0]["metadata"]["name"]
     assert other.logs(name) == laptop.logs(name)
-    there = f"import sys, json\nfrom kubeflow_workshop.katib.laptop import Laptop\nprint(len(Laptop({str(laptop.state)!r}).trials('try')))"
-    assert subprocess.run([sys.executable, "-c", there], capture_output=True, text=True, check=True).stdout == "3\n"
+    there = (
+        "import sys, json\nfrom kubeflow_workshop.katib.laptop import"
+        f" Laptop\nprint(len(Laptop({str(laptop.state)!r}).trials('try')))"
+    )
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", there], capture_output=True, text=True, check=True
+        ).stdout
+        == "3\n"
+    )
     other.delete("try")
     assert not (laptop.state / "try").exists()
     for ask in (other.get, other.trials, other.best, other.delete, other.wait):
@@ -98,7 +136,9 @@ def test_what_is_kept_is_read_by_others_and_deleted(laptop):
 
 def test_the_same_name_twice_is_refused_and_the_first_is_left_alone(laptop):
     finished = run(laptop, shell("echo loss=$x"))
-    with pytest.raises(CourseError, match=r"an Experiment try is kept in .* already; delete it first"):
+    with pytest.raises(
+        CourseError, match=r"an Experiment try is kept in .* already; delete it first"
+    ):
         laptop.create(shell("echo loss=9"))
     assert laptop.get("try") == finished
 
@@ -118,24 +158,46 @@ def test_a_name_can_be_made(laptop):
 
 def test_no_more_trials_run_at_once_than_said(laptop, tmp_path):
     """Each trial holds a place while it runs, and notes how many are held."""
-    script = f"mkdir {tmp_path}/running-$x; ls -d {tmp_path}/running-* | wc -l >> {tmp_path}/seen; sleep 0.1; rmdir {tmp_path}/running-$x; echo loss=$x"
+    script = (
+        f"mkdir {tmp_path}/running-$x; ls -d {tmp_path}/running-* | wc -l >> {tmp_path}/seen; sleep"
+        f" 0.1; rmdir {tmp_path}/running-$x; echo loss=$x"
+    )
     values = choice("discrete", *map(str, range(1, 13)))
-    run(laptop, shell(script, algorithm="grid", parameters=[values], maxTrialCount=12, parallelTrialCount=4))
+    run(
+        laptop,
+        shell(
+            script, algorithm="grid", parameters=[values], maxTrialCount=12, parallelTrialCount=4
+        ),
+    )
     seen = [int(line) for line in (tmp_path / "seen").read_text().split()]
     assert len(seen) == 12
     assert 1 < max(seen) <= 4
 
 
 def test_three_trials_run_at_once_if_nothing_is_said(laptop, tmp_path):
-    """Each waits for two others: fewer than three would never end, and the fourth begins when there is a place."""
-    script = f"touch {tmp_path}/at-$x; while [ $(ls {tmp_path}/at-* | wc -l) -lt 3 ]; do sleep 0.02; done; ls {tmp_path}/at-* | wc -l; echo loss=$x"
-    document = shell(script, algorithm="grid", parameters=[choice("discrete", "1", "2", "3", "4")], maxTrialCount=4, parallelTrialCount=None)
+    """Each waits for two others: fewer than three would never end, and the fourth begins when there
+    is a place.
+    """
+    script = (
+        f"touch {tmp_path}/at-$x; while [ $(ls {tmp_path}/at-* | wc -l) -lt 3 ]; do sleep 0.02;"
+        f" done; ls {tmp_path}/at-* | wc -l; echo loss=$x"
+    )
+    document = shell(
+        script,
+        algorithm="grid",
+        parameters=[choice("discrete", "1", "2", "3", "4")],
+        maxTrialCount=4,
+        parallelTrialCount=None,
+    )
     assert run(laptop, document)["status"]["trialsSucceeded"] == 4
 
 
 def test_a_reached_goal_starts_no_more_and_lets_the_others_end(laptop, tmp_path):
     """One trial reaches the goal at once; the other waits until it has been told so."""
-    script = f"if [ $x = 1 ]; then echo loss=0; else while [ ! -e {tmp_path}/reached ]; do sleep 0.02; done; echo loss=5; fi"
+    script = (
+        f"if [ $x = 1 ]; then echo loss=0; else while [ ! -e {tmp_path}/reached ]; do sleep 0.02;"
+        " done; echo loss=5; fi"
+    )
     document = shell(script, objective={"goal": 0}, parameters=[choice("discrete", "1", "2", "3", "4", "5", "6")], algorithm="grid",
                      settings={"random_state": 0}, maxTrialCount=6, parallelTrialCount=6)  # fmt: skip
     name = laptop.create(document)
@@ -164,7 +226,11 @@ def test_a_failed_trial_shows_the_end_of_its_log(laptop):
     finished = run(laptop, shell("seq 1 20; echo broken >&2; exit 7", maxTrialCount=1))
     trial = only(laptop)
     assert conditions(trial)[-1] == ("Failed", "True", "TrialFailed")
-    assert message(trial).splitlines() == ["Trial has failed: exit code 7; the end of its log:", *(f"  {n}" for n in range(14, 21)), "  broken"]
+    assert message(trial).splitlines() == [
+        "Trial has failed: exit code 7; the end of its log:",
+        *(f"  {n}" for n in range(14, 21)),
+        "  broken",
+    ]
     assert "observation" not in trial["status"]
     assert conditions(finished)[-1] == ("Succeeded", "True", "ExperimentMaxTrialsReached")
     assert finished["status"]["trialsFailed"] == 1
@@ -193,33 +259,63 @@ def test_a_trial_without_a_number_is_metrics_unavailable_and_says_why(laptop, sc
 
 
 def test_a_bad_trial_is_stopped_early_with_all_that_it_started(laptop, tmp_path):
-    """The first trial sets the threshold, 1; the second is worse at its second report and would never end by itself."""
-    script = f"if [ -e {tmp_path}/first ]; then echo loss=5; echo loss=4; sleep 300 & wait; fi; touch {tmp_path}/first; echo loss=1; echo loss=1"
-    early = {"algorithmName": "medianstop", "algorithmSettings": [{"name": "min_trials_required", "value": "1"}, {"name": "start_step", "value": "2"}]}
+    """The first trial sets the threshold, 1; the second is worse at its second report and would
+    never end by itself.
+    """
+    script = (
+        f"if [ -e {tmp_path}/first ]; then echo loss=5; echo loss=4; sleep 300 & wait; fi; touch"
+        f" {tmp_path}/first; echo loss=1; echo loss=1"
+    )
+    early = {
+        "algorithmName": "medianstop",
+        "algorithmSettings": [
+            {"name": "min_trials_required", "value": "1"},
+            {"name": "start_step", "value": "2"},
+        ],
+    }
     finished = run(laptop, shell(script, maxTrialCount=2, earlyStopping=early))
     good, bad = laptop.trials("try")
     assert (state(good), state(bad)) == ("Succeeded", "EarlyStopped")
     assert "earlyStoppingRules" not in good["spec"]
-    assert bad["spec"]["earlyStoppingRules"] == [{"name": "loss", "value": "1.0", "comparison": "greater", "startStep": 2}]
-    assert bad["status"]["observation"]["metrics"] == [{"name": "loss", "min": "4", "max": "5", "latest": "4"}]
+    assert bad["spec"]["earlyStoppingRules"] == [
+        {"name": "loss", "value": "1.0", "comparison": "greater", "startStep": 2}
+    ]
+    assert bad["status"]["observation"]["metrics"] == [
+        {"name": "loss", "min": "4", "max": "5", "latest": "4"}
+    ]
     assert finished["status"]["trialsEarlyStopped"] == 1
     assert conditions(finished)[-1] == ("Succeeded", "True", "ExperimentMaxTrialsReached")
 
 
 def test_a_trial_may_run_no_longer_than_its_deadline(laptop):
     """The deadline is the Job's, for all attempts together: none follows it."""
-    run(laptop, shell("echo begun; sleep 300 & wait", maxTrialCount=1, job={"activeDeadlineSeconds": 1, "backoffLimit": 3}))
+    run(
+        laptop,
+        shell(
+            "echo begun; sleep 300 & wait",
+            maxTrialCount=1,
+            job={"activeDeadlineSeconds": 1, "backoffLimit": 3},
+        ),
+    )
     trial = only(laptop)
     assert state(trial) == "Failed"
-    assert message(trial).splitlines() == ["Trial has failed: it ran longer than activeDeadlineSeconds, 1; the end of its log:", "  begun"]
+    assert message(trial).splitlines() == [
+        "Trial has failed: it ran longer than activeDeadlineSeconds, 1; the end of its log:",
+        "  begun",
+    ]
     assert laptop.logs(trial["metadata"]["name"]) == "begun\n"
 
 
 def test_a_failed_program_is_tried_again_as_often_as_backoff_limit_says(laptop, tmp_path):
-    script = f"echo once >> {tmp_path}/tries; if [ $(wc -l < {tmp_path}/tries) -lt 3 ]; then echo loss=100; exit 1; fi; echo loss=1"
+    script = (
+        f"echo once >> {tmp_path}/tries; if [ $(wc -l < {tmp_path}/tries) -lt 3 ]; then echo"
+        " loss=100; exit 1; fi; echo loss=1"
+    )
     run(laptop, shell(script, maxTrialCount=1, job={"backoffLimit": 2}))
     assert state(only(laptop)) == "Succeeded"
-    assert only(laptop)["status"]["observation"]["metrics"] == [{"name": "loss", "min": "1", "max": "1", "latest": "1"}]
+    assert only(laptop)["status"]["observation"]["metrics"] == [
+        {"name": "loss", "min": "1", "max": "1", "latest": "1"}
+    ]
     (tmp_path / "tries").unlink()
     document = shell(script, maxTrialCount=1, job={"backoffLimit": 1}, name="again")
     run(laptop, document)
@@ -227,10 +323,21 @@ def test_a_failed_program_is_tried_again_as_often_as_backoff_limit_says(laptop, 
 
 
 def test_metadata_of_the_trial_and_variables_reach_the_program(laptop):
-    variables = [{"name": "A", "value": "a-${trialParameters.label}"}, {"name": "B", "value": "$(A)-b"}, {"name": "OMP_NUM_THREADS", "value": "2"}]
-    document = shell("echo loss=$x $A $B $OMP_NUM_THREADS $0 $1", maxTrialCount=1, container={"args": ["$(B)", "$$(B)"], "env": variables})
+    variables = [
+        {"name": "A", "value": "a-${trialParameters.label}"},
+        {"name": "B", "value": "$(A)-b"},
+        {"name": "OMP_NUM_THREADS", "value": "2"},
+    ]
+    document = shell(
+        "echo loss=$x $A $B $OMP_NUM_THREADS $0 $1",
+        maxTrialCount=1,
+        container={"args": ["$(B)", "$$(B)"], "env": variables},
+    )
     template = document["spec"]["trialTemplate"]
-    template["trialSpec"]["metadata"] = {"labels": {"a.b/c": "label"}, "annotations": {"note": "${trialParameters.label}"}}
+    template["trialSpec"]["metadata"] = {
+        "labels": {"a.b/c": "label"},
+        "annotations": {"note": "${trialParameters.label}"},
+    }
     for name, reference in (
         ("label", "Labels[a.b/c]"),
         ("note", "Annotations[note]"),
@@ -239,9 +346,15 @@ def test_metadata_of_the_trial_and_variables_reach_the_program(laptop):
         ("kind", "Kind"),
         ("version", "APIVersion"),
     ):
-        template["trialParameters"].append({"name": name, "reference": f"${{trialSpec.{reference}}}"})
-        template["trialSpec"]["spec"]["template"]["spec"]["containers"][0]["args"].append(f"${{trialParameters.{name}}}")
-    template["trialSpec"]["spec"]["template"]["spec"]["containers"][0]["command"][2] += "; shift; echo $@"
+        template["trialParameters"].append(
+            {"name": name, "reference": f"${{trialSpec.{reference}}}"}
+        )
+        template["trialSpec"]["spec"]["template"]["spec"]["containers"][0]["args"].append(
+            f"${{trialParameters.{name}}}"
+        )
+    template["trialSpec"]["spec"]["template"]["spec"]["containers"][0]["command"][2] += (
+        "; shift; echo $@"
+    )
     run(laptop, document)
     trial = only(laptop)
     name, value = trial["metadata"]["name"], trial["spec"]["parameterAssignments"][0]["value"]
@@ -254,27 +367,57 @@ def test_metadata_of_the_trial_and_variables_reach_the_program(laptop):
 
 @pytest.mark.parametrize("where", ["args", "env"])
 def test_each_trial_has_a_metrics_file_of_its_own(laptop, where):
-    """The path in the Experiment is one for all trials; here each has another, wherever the path stands."""
+    """The path in the Experiment is one for all trials; here each has another, wherever the path
+    stands.
+    """
     script = 'echo noise loss=77; echo "loss=$x" >> ${1:-$LOG}; echo "loss=1$x" >> ${1:-$LOG}'
-    container = {"args": ["trial", "/katib/m.log"]} if where == "args" else {"env": [{"name": "LOG", "value": "/katib/m.log"}]}
+    container = (
+        {"args": ["trial", "/katib/m.log"]}
+        if where == "args"
+        else {"env": [{"name": "LOG", "value": "/katib/m.log"}]}
+    )
     run(laptop, shell(script, parallelTrialCount=3, container=container, metricsCollectorSpec=FILE))
     for trial in laptop.trials("try"):
         value = trial["spec"]["parameterAssignments"][0]["value"]
-        assert trial["status"]["observation"]["metrics"] == [{"name": "loss", "min": value, "max": f"1{value}", "latest": f"1{value}"}]
-        assert "/katib/m.log" in yaml.safe_dump(trial["spec"]["runSpec"])  # the object is as on a cluster
+        assert trial["status"]["observation"]["metrics"] == [
+            {"name": "loss", "min": value, "max": f"1{value}", "latest": f"1{value}"}
+        ]
+        # the object is as on a cluster
+        assert "/katib/m.log" in yaml.safe_dump(trial["spec"]["runSpec"])
     assert not Path("/katib").exists()
 
 
 def test_a_second_attempt_begins_with_an_empty_metrics_file(laptop, tmp_path):
-    script = f"if [ -e {tmp_path}/tried ]; then echo loss=5 >> $1; else touch {tmp_path}/tried; echo loss=1 >> $1; exit 1; fi"
-    run(laptop, shell(script, maxTrialCount=1, job={"backoffLimit": 1}, container={"args": ["trial", "/katib/m.log"]}, metricsCollectorSpec=FILE))
+    script = (
+        f"if [ -e {tmp_path}/tried ]; then echo loss=5 >> $1; else touch {tmp_path}/tried; echo"
+        " loss=1 >> $1; exit 1; fi"
+    )
+    run(
+        laptop,
+        shell(
+            script,
+            maxTrialCount=1,
+            job={"backoffLimit": 1},
+            container={"args": ["trial", "/katib/m.log"]},
+            metricsCollectorSpec=FILE,
+        ),
+    )
     assert only(laptop)["status"]["observation"]["metrics"][0]["min"] == "5"
 
 
 def test_json_files_are_read_and_a_broken_line_makes_the_metrics_unavailable(laptop):
-    json_file = {"collector": {"kind": "File"}, "source": {"fileSystemPath": {"kind": "File", "path": "/katib/m.log", "format": "JSON"}}}
-    script = 'if [ $x = 3 ]; then echo oops > $1; fi; printf \'{"loss": "%s"}\' $x >> $1'  # no newline at the end
-    finished = run(laptop, shell(script, container={"args": ["trial", "/katib/m.log"]}, metricsCollectorSpec=json_file))
+    json_file = {
+        "collector": {"kind": "File"},
+        "source": {"fileSystemPath": {"kind": "File", "path": "/katib/m.log", "format": "JSON"}},
+    }
+    # no newline at the end
+    script = 'if [ $x = 3 ]; then echo oops > $1; fi; printf \'{"loss": "%s"}\' $x >> $1'
+    finished = run(
+        laptop,
+        shell(
+            script, container={"args": ["trial", "/katib/m.log"]}, metricsCollectorSpec=json_file
+        ),
+    )
     assert finished["status"]["trialsSucceeded"] == 2
     assert laptop.best("try")["parameterAssignments"] == [{"name": "x", "value": "1"}]
     (broken,) = [trial for trial in laptop.trials("try") if state(trial) == "MetricsUnavailable"]
@@ -283,17 +426,31 @@ def test_json_files_are_read_and_a_broken_line_makes_the_metrics_unavailable(lap
 
 def test_a_file_that_is_never_written_is_named(laptop):
     run(laptop, shell("echo loss=1", maxTrialCount=1, metricsCollectorSpec=FILE))
-    assert message(only(laptop)).startswith("Metrics are not available: loss is not in the file /katib/m.log")
+    assert message(only(laptop)).startswith(
+        "Metrics are not available: loss is not in the file /katib/m.log"
+    )
 
 
 def test_a_python_module_runs_in_forks_in_its_own_folder(laptop, tmp_path):
     """Two modules of one name: the one in workingDir is meant."""
-    (tmp_path / "trainer.py").write_text("import sys\nimport tables\nprint('x is', sys.argv[1])\nprint(f'loss={tables.LOSS}')\n")
+    (tmp_path / "trainer.py").write_text(
+        "import sys\nimport tables\nprint('x is', sys.argv[1])\nprint(f'loss={tables.LOSS}')\n"
+    )
     (tmp_path / "tables.py").write_text("LOSS = 7\n")
-    document = experiment("python", "-m", "trainer", "${trialParameters.x}", maxTrialCount=2, container={"workingDir": str(tmp_path)})
+    document = experiment(
+        "python",
+        "-m",
+        "trainer",
+        "${trialParameters.x}",
+        maxTrialCount=2,
+        container={"workingDir": str(tmp_path)},
+    )
     assert run(laptop, document)["status"]["trialsSucceeded"] == 2
     trial = laptop.trials("try")[0]
-    assert laptop.logs(trial["metadata"]["name"]) == f"x is {trial['spec']['parameterAssignments'][0]['value']}\nloss=7\n"
+    assert (
+        laptop.logs(trial["metadata"]["name"])
+        == f"x is {trial['spec']['parameterAssignments'][0]['value']}\nloss=7\n"
+    )
 
 
 def test_a_broken_wait_ends_the_trials_and_counts_them_as_killed(laptop):
@@ -327,7 +484,9 @@ def test_deleting_ends_what_runs(laptop):
 
 def test_where_nothing_can_be_written_nothing_starts(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(CourseError, match=r"cannot be written .*give a directory where you may write"):
+    with pytest.raises(
+        CourseError, match=r"cannot be written .*give a directory where you may write"
+    ):
         Laptop(tmp_path / "file").create(shell("echo loss=$x"))
 
 
@@ -349,9 +508,20 @@ def test_the_rest_of_a_creation_that_failed_is_no_hindrance(laptop, monkeypatch)
 
 
 def test_when_the_server_of_the_trials_is_ended_trials_fail_and_say_so(laptop, tmp_path):
-    """A machine without memory ends processes as it likes. The trial ends its own parent, the server."""
-    (tmp_path / "trainer.py").write_text("import os, signal\nos.kill(os.getppid(), signal.SIGKILL)\n")
-    document = experiment("python", "-m", "trainer", "${trialParameters.x}", maxTrialCount=3, container={"workingDir": str(tmp_path)})
+    """A machine without memory ends processes as it likes. The trial ends its own parent, the
+    server.
+    """
+    (tmp_path / "trainer.py").write_text(
+        "import os, signal\nos.kill(os.getppid(), signal.SIGKILL)\n"
+    )
+    document = experiment(
+        "python",
+        "-m",
+        "trainer",
+        "${trialParameters.x}",
+        maxTrialCount=3,
+        container={"workingDir": str(tmp_path)},
+    )
     finished = run(laptop, document)
     assert finished["status"]["trialsFailed"] == 3
     assert "has been ended; was there memory enough?" in message(laptop.trials("try")[-1])

@@ -15,7 +15,12 @@ YEAR_ONE = datetime.min.replace(tzinfo=UTC)
 def collector(*names: str, source: dict | None = None, kind: str = "StdOut") -> Collector:
     objective, *additional = names or ("loss",)
     spec = {"collector": {"kind": kind}, "source": source or {}}
-    return Collector(experiment(objective={"objectiveMetricName": objective, "additionalMetricNames": additional}, metricsCollectorSpec=spec)["spec"])
+    return Collector(
+        experiment(
+            objective={"objectiveMetricName": objective, "additionalMetricNames": additional},
+            metricsCollectorSpec=spec,
+        )["spec"]
+    )
 
 
 def read(line: str, *names: str, **how) -> list[tuple[str, str]]:
@@ -23,7 +28,11 @@ def read(line: str, *names: str, **how) -> list[tuple[str, str]]:
 
 
 def json_collector(*names: str) -> Collector:
-    return collector(*names, source={"fileSystemPath": {"kind": "File", "path": "/m", "format": "JSON"}}, kind="File")
+    return collector(
+        *names,
+        source={"fileSystemPath": {"kind": "File", "path": "/m", "format": "JSON"}},
+        kind="File",
+    )
 
 
 @pytest.mark.parametrize(("line", "found"), [
@@ -49,7 +58,10 @@ def test_a_line_is_read_as_katib_reads_it(line, found):
 
 
 def test_names_may_hold_a_hyphen_and_a_bar():
-    assert read("Validation-MAE=0.3 a|b=2", "Validation-MAE", "a|b") == [("Validation-MAE", "0.3"), ("a|b", "2")]
+    assert read("Validation-MAE=0.3 a|b=2", "Validation-MAE", "a|b") == [
+        ("Validation-MAE", "0.3"),
+        ("a|b", "2"),
+    ]
 
 
 @pytest.mark.parametrize(("line", "time"), [
@@ -66,7 +78,14 @@ def test_a_time_is_the_first_word_in_rfc_3339(line, time):
 
 
 def test_filters_of_ones_own_take_the_place_of_katibs():
-    source = {"filter": {"metricsFormat": [r"{metricName: ([\w|-]+), metricValue: ((-?\d+)(\.\d+)?)}", r"(\w+)->(\d+)"]}}
+    source = {
+        "filter": {
+            "metricsFormat": [
+                r"{metricName: ([\w|-]+), metricValue: ((-?\d+)(\.\d+)?)}",
+                r"(\w+)->(\d+)",
+            ]
+        }
+    }
     assert read("{metricName: loss, metricValue: -0.25}", source=source) == [("loss", "-0.25")]
     assert read("loss->3 loss=4", source=source) == [("loss", "3")]
 
@@ -74,8 +93,13 @@ def test_filters_of_ones_own_take_the_place_of_katibs():
 def test_json_lines_hold_texts_and_a_time_as_text_or_number():
     own = json_collector("loss", "acc")
     when = datetime(2026, 3, 1, 12, tzinfo=UTC)
-    assert own.read('{"loss": "0.5", "acc": "0.9", "timestamp": "2026-03-01T12:00:00Z"}') == [Report("loss", "0.5", when), Report("acc", "0.9", when)]
-    assert own.read(json.dumps({"loss": "0.5", "timestamp": when.timestamp()})) == [Report("loss", "0.5", when)]
+    assert own.read('{"loss": "0.5", "acc": "0.9", "timestamp": "2026-03-01T12:00:00Z"}') == [
+        Report("loss", "0.5", when),
+        Report("acc", "0.9", when),
+    ]
+    assert own.read(json.dumps({"loss": "0.5", "timestamp": when.timestamp()})) == [
+        Report("loss", "0.5", when)
+    ]
     assert own.read('{"loss": 0.5, "acc": "1"}') == [Report("acc", "1")]  # Katib takes texts only
     assert own.read("\n") == []
     for far in ("1e30", "-1e30", "NaN", "true", "null", '"noon"', "[]"):
@@ -100,9 +124,19 @@ def test_an_observation_holds_min_max_and_latest_as_they_were_printed():
 
 def test_the_time_decides_which_value_is_the_latest():
     noon = datetime(2026, 3, 1, 12, tzinfo=UTC)
-    reports = [Report("loss", "1", noon), Report("loss", "2", noon + timedelta(seconds=1)), Report("loss", "3", noon)]
+    reports = [
+        Report("loss", "1", noon),
+        Report("loss", "2", noon + timedelta(seconds=1)),
+        Report("loss", "3", noon),
+    ]
     assert metrics.observation(reports, ["loss"])[0]["latest"] == "2"
-    assert metrics.observation([*reports, Report("loss", "4", noon + timedelta(seconds=1))], ["loss"])[0]["latest"] == "4"  # the same time: the later line
+    # the same time: the later line
+    assert (
+        metrics.observation([*reports, Report("loss", "4", noon + timedelta(seconds=1))], ["loss"])[
+            0
+        ]["latest"]
+        == "4"
+    )
 
 
 @pytest.mark.parametrize(("kind", "strategies", "value"), [
@@ -113,14 +147,26 @@ def test_the_time_decides_which_value_is_the_latest():
     ("minimize", [{"name": "acc", "value": "max"}], 1.0),
 ])  # fmt: skip
 def test_the_strategy_follows_the_type_unless_said(kind, strategies, value):
-    objective = {"type": kind, "objectiveMetricName": "loss", "additionalMetricNames": ["acc"]} | ({"metricStrategies": strategies} if strategies else {})
-    observed = [{"name": "acc", "min": "9", "max": "9", "latest": "9"}, {"name": "loss", "min": "1", "max": "3", "latest": "2"}]
+    objective = {"type": kind, "objectiveMetricName": "loss", "additionalMetricNames": ["acc"]} | (
+        {"metricStrategies": strategies} if strategies else {}
+    )
+    observed = [
+        {"name": "acc", "min": "9", "max": "9", "latest": "9"},
+        {"name": "loss", "min": "1", "max": "3", "latest": "2"},
+    ]
     assert metrics.objective_value(observed, objective) == value
 
 
 def test_without_a_number_there_is_no_value():
-    objective = {"type": "minimize", "objectiveMetricName": "loss", "metricStrategies": [{"name": "loss", "value": "latest"}]}
-    assert metrics.objective_value([{"name": "loss", "min": "1", "max": "1", "latest": ""}], objective) is None
+    objective = {
+        "type": "minimize",
+        "objectiveMetricName": "loss",
+        "metricStrategies": [{"name": "loss", "value": "latest"}],
+    }
+    assert (
+        metrics.objective_value([{"name": "loss", "min": "1", "max": "1", "latest": ""}], objective)
+        is None
+    )
     assert metrics.objective_value([], objective) is None
     assert metrics.objective_value(None, objective) is None
 
@@ -130,7 +176,13 @@ def test_without_a_number_there_is_no_value():
 
 def stopping(kind: str = "minimize", **settings: int) -> MedianStop:
     early = {"algorithmName": "medianstop"} | (
-        {"algorithmSettings": [{"name": name, "value": str(value)} for name, value in settings.items()]} if settings else {}
+        {
+            "algorithmSettings": [
+                {"name": name, "value": str(value)} for name, value in settings.items()
+            ]
+        }
+        if settings
+        else {}
     )
     return MedianStop(experiment(objective={"type": kind}, earlyStopping=early)["spec"])
 
@@ -146,7 +198,8 @@ def test_the_threshold_is_the_mean_of_the_means_of_the_first_reports():
     assert rule.rule() is None
     rule.succeeded(losses(4, 8))  # 6, of what there is
     assert rule.rule() == {"name": "loss", "value": "4.0", "comparison": "greater", "startStep": 3}
-    rule.succeeded(losses(13, 13, 13))  # the median of 2, 6, 13 would be 6; Katib's service takes the mean
+    # the median of 2, 6, 13 would be 6; Katib's service takes the mean
+    rule.succeeded(losses(13, 13, 13))
     assert float(rule.rule()["value"]) == 7.0
 
 
@@ -160,7 +213,9 @@ def test_it_asks_for_three_trials_and_four_reports_unless_told():
 
 
 @pytest.mark.parametrize(("kind", "worse", "better"), [("minimize", 9, 1), ("maximize", 1, 9)])
-def test_a_trial_is_judged_once_at_its_report_number_start_step_by_its_best_so_far(kind, worse, better):
+def test_a_trial_is_judged_once_at_its_report_number_start_step_by_its_best_so_far(
+    kind, worse, better
+):
     rule = stopping(kind, min_trials_required=1, start_step=3)
     rule.succeeded(losses(5, 5, 5))
     made = rule.rule()
@@ -168,7 +223,8 @@ def test_a_trial_is_judged_once_at_its_report_number_start_step_by_its_best_so_f
     other = [Report("acc", "0")]
     assert not rule.stops(made, losses(worse, worse))
     assert rule.stops(made, losses(worse, worse, worse))
-    assert rule.stops(made, losses(worse, worse) + other + losses(worse))  # other metrics are not counted
+    # other metrics are not counted
+    assert rule.stops(made, losses(worse, worse) + other + losses(worse))
     assert not rule.stops(made, losses(better, worse, worse))  # its best so far is better
     assert not rule.stops(made, losses(worse, worse, 5))  # as good as the threshold
     assert not rule.stops(made, losses(worse, worse, worse, worse))  # checked once, and not again

@@ -1,4 +1,6 @@
-"""What the laptop would not run faithfully is refused before anything starts, with the field's path."""
+"""What the laptop would not run faithfully is refused before anything starts, with the field's
+path.
+"""
 
 import shlex
 import sys
@@ -61,12 +63,21 @@ def test_what_the_laptop_would_not_run_faithfully_is_refused(document, says):
 
 
 @pytest.mark.parametrize(
-    ("version", "kind"), [("trainer.kubeflow.org/v1alpha1", "TrainJob"), ("kubeflow.org/v1", "PyTorchJob"), ("argoproj.io/v1alpha1", "Workflow")]
+    ("version", "kind"),
+    [
+        ("trainer.kubeflow.org/v1alpha1", "TrainJob"),
+        ("kubeflow.org/v1", "PyTorchJob"),
+        ("argoproj.io/v1alpha1", "Workflow"),
+    ],
 )
 def test_a_template_of_another_kind_is_refused_by_name(version, kind):
     document = experiment()
     document["spec"]["trialTemplate"]["trialSpec"] |= {"apiVersion": version, "kind": kind}
-    assert refusal(document) == f"spec.trialTemplate.trialSpec: is a {kind} ({version}); the laptop runs a Job (batch/v1); send this one to a cluster."
+    assert (
+        refusal(document)
+        == f"spec.trialTemplate.trialSpec: is a {kind} ({version}); the laptop runs a Job"
+        " (batch/v1); send this one to a cluster."
+    )
 
 
 def test_a_template_in_a_config_map_and_conditions_of_ones_own_are_refused():
@@ -95,13 +106,23 @@ def test_nulls_are_as_good_as_nothing():
 
 
 def test_the_plan_holds_command_environment_attempts_and_deadline(tmp_path):
-    variables = [{"name": "A", "value": "1"}, {"name": "B", "value": "$(A)$(C) $$(A)"}, {"name": "C", "value": "${trialParameters.x}"}, {"name": "D"}]
+    variables = [
+        {"name": "A", "value": "1"},
+        {"name": "B", "value": "$(A)$(C) $$(A)"},
+        {"name": "C", "value": "${trialParameters.x}"},
+        {"name": "D"},
+    ]
     document = experiment(
-        "sh", "-c", "true", container={"args": ["a"], "env": variables, "workingDir": str(tmp_path)}, job={"backoffLimit": 2, "activeDeadlineSeconds": 9}
+        "sh",
+        "-c",
+        "true",
+        container={"args": ["a"], "env": variables, "workingDir": str(tmp_path)},
+        job={"backoffLimit": 2, "activeDeadlineSeconds": 9},
     )
     made = plan(document)
     assert made.command == ["sh", "-c", "true", "--x=${trialParameters.x}", "a"]
-    assert made.environment == {"A": "1", "B": "1$(C) $(A)", "C": "${trialParameters.x}", "D": ""}  # only what stands before it is filled in
+    # only what stands before it is filled in
+    assert made.environment == {"A": "1", "B": "1$(C) $(A)", "C": "${trialParameters.x}", "D": ""}
     assert (made.attempts, made.deadline, made.folder) == (3, 9, tmp_path)
 
 
@@ -131,8 +152,13 @@ def test_a_mapping_that_cannot_be_read_is_refused(pair):
 
 
 def test_what_differs_from_a_cluster_is_said():
-    file = {"collector": {"kind": "File"}, "source": {"fileSystemPath": {"kind": "File", "path": "/m.log"}}}
-    document = experiment(container={"resources": {"limits": {"cpu": "1"}}}, metricsCollectorSpec=file)
+    file = {
+        "collector": {"kind": "File"},
+        "source": {"fileSystemPath": {"kind": "File", "path": "/m.log"}},
+    }
+    document = experiment(
+        container={"resources": {"limits": {"cpu": "1"}}}, metricsCollectorSpec=file
+    )
     del document["spec"]["trialTemplate"]["trialSpec"]["spec"]["backoffLimit"]
     said = " ".join(plan(document).differences)
     for words in (

@@ -1,4 +1,6 @@
-"""Experiments are read as Kubernetes reads YAML, and what Katib would not take, or take and never do, is refused with its path."""
+"""Experiments are read as Kubernetes reads YAML, and what Katib would not take, or take and never
+do, is refused with its path.
+"""
 
 import copy
 import json
@@ -30,7 +32,9 @@ def written(folder: Path, text: str | bytes) -> Path:
 
 
 def documents() -> list:
-    found = [spec.case_study()] + [yaml.safe_load(path.read_text()) for path in sorted(EXAMPLES.glob("*.yaml"))]
+    found = [spec.case_study()] + [
+        yaml.safe_load(path.read_text()) for path in sorted(EXAMPLES.glob("*.yaml"))
+    ]
     return [pytest.param(document, id=document["metadata"]["name"]) for document in found]
 
 
@@ -41,9 +45,12 @@ def test_a_misspelt_field_anywhere_is_refused_with_its_path(document):
     for path, holder, key in places(document):
         if isinstance(holder, list) or any(free in path for free in FREE):
             continue
-        wrong = changed(document, path, lambda holder, key: holder.update({f"{key}x": holder.pop(key)}))
+        wrong = changed(
+            document, path, lambda holder, key: holder.update({f"{key}x": holder.pop(key)})
+        )
         said = refusal(wrong)
-        if path in ("apiVersion", "kind", f"{TRIAL}.apiVersion", f"{TRIAL}.kind"):  # without these it is no Experiment, or no Job
+        # without these it is no Experiment, or no Job
+        if path in ("apiVersion", "kind", f"{TRIAL}.apiVersion", f"{TRIAL}.kind"):
             assert said.startswith((f"{path}: is None", f"{TRIAL}: has no apiVersion or no kind"))
         else:
             assert said.startswith(f"{path}x: "), said
@@ -56,11 +63,23 @@ def test_a_misspelt_field_anywhere_is_refused_with_its_path(document):
 def test_a_value_of_another_type_anywhere_is_refused_with_its_path(document):
     for path, holder, key in places(document):
         value = holder[key]
-        others = [other for other in (["text"], {"a": "b"}, 7, True, "text") if not isinstance(other, type(value))]
+        others = [
+            other
+            for other in (["text"], {"a": "b"}, 7, True, "text")
+            if not isinstance(other, type(value))
+        ]
         if isinstance(value, int | float) or ".limits." in path:  # a quantity may be a number
-            others = [other for other in others if type(other) is not int and (".limits." not in path or other != "text")]
+            others = [
+                other
+                for other in others
+                if type(other) is not int and (".limits." not in path or other != "text")
+            ]
         for other in others:
-            said = refusal(changed(document, path, lambda holder, key, other=other: holder.__setitem__(key, other)))
+            said = refusal(
+                changed(
+                    document, path, lambda holder, key, other=other: holder.__setitem__(key, other)
+                )
+            )
             assert said.startswith((path, f"{path}:")), (other, said)
 
 
@@ -69,10 +88,15 @@ def test_null_anywhere_means_that_the_field_is_not_there(document):
     """The API server drops nulls: a document with one is as good as one without the field."""
     for path, holder, _ in places(document):
         if isinstance(holder, list):
-            assert "null" in refusal(changed(document, path, lambda holder, key: holder.__setitem__(key, None)))
+            assert "null" in refusal(
+                changed(document, path, lambda holder, key: holder.__setitem__(key, None))
+            )
             continue
         answers = []
-        for change in (lambda holder, key: holder.update({key: None}), lambda holder, key: holder.pop(key)):
+        for change in (
+            lambda holder, key: holder.update({key: None}),
+            lambda holder, key: holder.pop(key),
+        ):
             try:
                 spec.check(changed(document, path, change))
                 answers.append(None)
@@ -175,19 +199,28 @@ def test_a_grid_needs_steps_and_enough_points():
     assert refusal(experiment(algorithm="grid", parameters=parameters, maxTrialCount=7)).startswith(
         "spec.maxTrialCount: 7 is more than the 6 points of the grid"
     )
-    assert refusal(experiment(algorithm="grid")).startswith("spec.parameters[0].feasibleSpace.step: is missing, and a grid needs one")
+    assert refusal(experiment(algorithm="grid")).startswith(
+        "spec.parameters[0].feasibleSpace.step: is missing, and a grid needs one"
+    )
 
 
 def test_a_huge_grid_is_counted_and_not_built():
-    spec.check(experiment(algorithm="grid", parameters=[number("int", min="0", max="1000000000000")]))
+    spec.check(
+        experiment(algorithm="grid", parameters=[number("int", min="0", max="1000000000000")])
+    )
 
 
 def test_a_search_for_architectures_is_taken_though_its_references_are_no_parameters():
     """Katib's darts and enas hand out values of their own names."""
     document = experiment("sh", "-c", "echo ${trialParameters.x}", algorithm="darts")
-    document["spec"]["nasConfig"] = {"graphConfig": {"numLayers": 1}, "operations": [{"operationType": "max_pooling", "parameters": []}]}
+    document["spec"]["nasConfig"] = {
+        "graphConfig": {"numLayers": 1},
+        "operations": [{"operationType": "max_pooling", "parameters": []}],
+    }
     del document["spec"]["parameters"]
-    document["spec"]["trialTemplate"]["trialParameters"] = [{"name": "x", "reference": "search-space"}]
+    document["spec"]["trialTemplate"]["trialParameters"] = [
+        {"name": "x", "reference": "search-space"}
+    ]
     spec.check(document)
 
 
@@ -196,7 +229,10 @@ def test_values_are_those_of_the_list_or_of_the_steps():
     assert spec.values(number(min="0", max="0.3", step="0.1")) == ["0", "0.1", "0.2", "0.3"]
     assert spec.values(number(min="0.001", max="1", step="0.4")) == ["0.001", "0.401", "0.801"]
     assert spec.values(number("int", min="2", max="5")) == ["2", "3", "4", "5"]
-    assert spec.values(number("int", min="1000000000000", max="1000000000001")) == ["1000000000000", "1000000000001"]
+    assert spec.values(number("int", min="1000000000000", max="1000000000001")) == [
+        "1000000000000",
+        "1000000000001",
+    ]
     with pytest.raises(CourseError, match="a grid needs one"):
         spec.values(DOUBLE)
 
@@ -209,14 +245,29 @@ def test_the_builders_keep_every_digit():
 
 def test_the_case_study_is_an_experiment_whose_trials_run_the_training_program():
     made = spec.case_study(
-        "grid", {"random_state": 3}, parameters=[spec.discrete("units", [8, 16])], max_trials=2, parallel=1, early_stopping=False, name="mine"
+        "grid",
+        {"random_state": 3},
+        parameters=[spec.discrete("units", [8, 16])],
+        max_trials=2,
+        parallel=1,
+        early_stopping=False,
+        name="mine",
     )
     content = made["spec"]
     assert made["metadata"] == {"name": "mine"}
-    assert content["algorithm"] == {"algorithmName": "grid", "algorithmSettings": [{"name": "random_state", "value": "3"}]}
-    assert (content["maxTrialCount"], content["parallelTrialCount"], content["maxFailedTrialCount"]) == (2, 1, 2)
+    assert content["algorithm"] == {
+        "algorithmName": "grid",
+        "algorithmSettings": [{"name": "random_state", "value": "3"}],
+    }
+    assert (
+        content["maxTrialCount"],
+        content["parallelTrialCount"],
+        content["maxFailedTrialCount"],
+    ) == (2, 1, 2)
     assert "earlyStopping" not in content
-    command = content["trialTemplate"]["trialSpec"]["spec"]["template"]["spec"]["containers"][0]["command"]
+    command = content["trialTemplate"]["trialSpec"]["spec"]["template"]["spec"]["containers"][0][
+        "command"
+    ]
     assert command[:3] == ["python", "-m", "kubeflow_workshop.stock.train"]
     assert command[-1] == "--units=${trialParameters.units}"
     with pytest.raises(CourseError, match="more than the 2 points"):
@@ -257,11 +308,15 @@ def test_a_file_that_is_not_there_or_a_directory_is_refused(tmp_path):
 
 
 def test_yaml_is_read_as_kubernetes_reads_it(tmp_path):
-    document = experiment(objective={"goal": "GOAL"}, container={"env": [{"name": "DAY", "value": "2012-03-01"}]})
+    document = experiment(
+        objective={"goal": "GOAL"}, container={"env": [{"name": "DAY", "value": "2012-03-01"}]}
+    )
     text = yaml.safe_dump(document).replace("GOAL", "1e-3").replace("'2012-03-01'", "2012-03-01")
     read = spec.read(written(tmp_path, text))
     assert read["spec"]["objective"]["goal"] == 0.001
-    variables = read["spec"]["trialTemplate"]["trialSpec"]["spec"]["template"]["spec"]["containers"][0]["env"]
+    variables = read["spec"]["trialTemplate"]["trialSpec"]["spec"]["template"]["spec"][
+        "containers"
+    ][0]["env"]
     assert variables == [{"name": "DAY", "value": "2012-03-01"}]
 
 
@@ -269,15 +324,38 @@ def test_anchors_and_merge_keys_are_filled_in(tmp_path):
     text = json.dumps(experiment(parameters=[DOUBLE, DOUBLE | {"name": "y"}]))
     space = json.dumps(DOUBLE["feasibleSpace"])
     first, second, third = text.split(space)
-    read = spec.read(written(tmp_path, f'{first}&space {space}{second}{{<<: *space, "max": "2"}}{third}'))
-    assert [one["feasibleSpace"] for one in read["spec"]["parameters"]] == [{"min": "0", "max": "1"}, {"min": "0", "max": "2"}]
+    read = spec.read(
+        written(tmp_path, f'{first}&space {space}{second}{{<<: *space, "max": "2"}}{third}')
+    )
+    assert [one["feasibleSpace"] for one in read["spec"]["parameters"]] == [
+        {"min": "0", "max": "1"},
+        {"min": "0", "max": "2"},
+    ]
 
 
 @pytest.mark.parametrize("form", ["yaml", "json"])
 def test_what_is_printed_reads_as_it_was(tmp_path, form):
     """Texts that look like numbers, days or switches stay texts, for us and for kubectl."""
-    texts = ["1e-3", "1e-05", "1.0", "007", "2012-03-01", "yes", "null", "", "~", "0x1F", "12:30", "a: b", "ü"]
-    document = experiment(container={"env": [{"name": f"V{number}", "value": text} for number, text in enumerate(texts)]})
+    texts = [
+        "1e-3",
+        "1e-05",
+        "1.0",
+        "007",
+        "2012-03-01",
+        "yes",
+        "null",
+        "",
+        "~",
+        "0x1F",
+        "12:30",
+        "a: b",
+        "ü",
+    ]
+    document = experiment(
+        container={
+            "env": [{"name": f"V{number}", "value": text} for number, text in enumerate(texts)]
+        }
+    )
     assert spec.read(written(tmp_path, spec.as_text(document, form))) == document
     assert yaml.safe_load(spec.as_text(document, form)) == document
 

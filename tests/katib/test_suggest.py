@@ -1,4 +1,6 @@
-"""Each algorithm finds a known optimum within a stated budget, covers its space, and gives values that a trial can read."""
+"""Each algorithm finds a known optimum within a stated budget, covers its space, and gives values
+that a trial can read.
+"""
 
 import math
 import statistics
@@ -17,7 +19,15 @@ EVERY_TYPE = [
 
 
 def suggestion(parameters, algorithm="random", direction="minimize", **settings) -> Suggestion:
-    return Suggestion(experiment(parameters=parameters, algorithm=algorithm, objective={"type": direction}, settings=settings, maxTrialCount=10_000)["spec"])
+    return Suggestion(
+        experiment(
+            parameters=parameters,
+            algorithm=algorithm,
+            objective={"type": direction},
+            settings=settings,
+            maxTrialCount=10_000,
+        )["spec"]
+    )
 
 
 def draws(parameters, count, algorithm="random", **settings) -> list[dict[str, str]]:
@@ -32,10 +42,18 @@ def draws(parameters, count, algorithm="random", **settings) -> list[dict[str, s
 
 def cost(assignment: dict[str, str]) -> float:
     """0 at x = 0.7, n = 4, d = 1, c = good."""
-    return (float(assignment["x"]) - 0.7) ** 2 + (int(assignment["n"]) - 4) ** 2 / 9 + abs(float(assignment["d"]) - 1) + (assignment["c"] == "bad")
+    return (
+        (float(assignment["x"]) - 0.7) ** 2
+        + (int(assignment["n"]) - 4) ** 2 / 9
+        + abs(float(assignment["d"]) - 1)
+        + (assignment["c"] == "bad")
+    )
 
 
-@pytest.mark.parametrize(("algorithm", "budget", "within"), [("random", 400, 0.3), ("tpe", 100, 0.1), ("multivariate-tpe", 100, 0.1)])
+@pytest.mark.parametrize(
+    ("algorithm", "budget", "within"),
+    [("random", 400, 0.3), ("tpe", 100, 0.1), ("multivariate-tpe", 100, 0.1)],
+)
 @pytest.mark.parametrize("direction", ["minimize", "maximize"])
 def test_finds_the_optimum_over_all_types_of_parameters(algorithm, budget, within, direction):
     sign = 1 if direction == "minimize" else -1
@@ -62,19 +80,28 @@ def test_learns_from_what_it_is_told_and_in_the_right_direction(algorithm):
 
 
 def test_a_grid_gives_each_point_once_and_then_none():
-    parameters = [number(min="0", max="1", step="0.5"), number("int", "n", min="1", max="2"), choice("categorical", "a", "b", name="c")]
+    parameters = [
+        number(min="0", max="1", step="0.5"),
+        number("int", "n", min="1", max="2"),
+        choice("categorical", "a", "b", name="c"),
+    ]
     suggest = suggestion(parameters, "grid", random_state=0)
     seen = []
     while asked := suggest.ask():
         seen.append(tuple(asked[1].values()))
         suggest.tell(asked[0], None)
-    assert sorted(seen) == [(x, n, c) for x in ("0", "0.5", "1") for n in ("1", "2") for c in ("a", "b")]
+    assert sorted(seen) == [
+        (x, n, c) for x in ("0", "0.5", "1") for n in ("1", "2") for c in ("a", "b")
+    ]
     assert seen != sorted(seen)  # shuffled: a search that ends early has looked everywhere
     assert suggest.ask() is None
 
 
 def test_a_huge_grid_starts_at_once():
-    suggest = suggestion([number("int", "n", min="0", max="1000000000000"), number(min="0", max="1", step="0.001")], "grid")
+    suggest = suggestion(
+        [number("int", "n", min="0", max="1000000000000"), number(min="0", max="1", step="0.001")],
+        "grid",
+    )
     assignments = [suggest.ask()[1] for _ in range(100)]
     assert len({tuple(one.values()) for one in assignments}) == 100
     assert all(0 <= int(one["n"]) <= 10**12 and 0 <= float(one["x"]) <= 1 for one in assignments)
@@ -92,7 +119,10 @@ def test_the_draws_cover_the_space(algorithm):
 
 
 def test_a_logarithmic_scale_gives_each_decade_its_share():
-    drawn = [float(one["x"]) for one in draws([number(min="0.0001", max="1", distribution="logUniform")], 800)]
+    drawn = [
+        float(one["x"])
+        for one in draws([number(min="0.0001", max="1", distribution="logUniform")], 800)
+    ]
     decades = [sum(low <= x < low * 10 for x in drawn) / 800 for low in (1e-4, 1e-3, 1e-2, 1e-1)]
     assert all(0.2 < share < 0.3 for share in decades), decades
     uniform = [float(one["x"]) for one in draws([number(min="0.0001", max="1")], 800)]
@@ -100,7 +130,10 @@ def test_a_logarithmic_scale_gives_each_decade_its_share():
 
 
 def test_whole_numbers_on_a_logarithmic_scale_stay_whole():
-    drawn = [int(one["n"]) for one in draws([number("int", "n", min="1", max="1000", distribution="logUniform")], 300)]
+    drawn = [
+        int(one["n"])
+        for one in draws([number("int", "n", min="1", max="1000", distribution="logUniform")], 300)
+    ]
     assert min(drawn) >= 1
     assert max(drawn) <= 1000
     assert 0.4 < sum(n <= 31 for n in drawn) / 300 < 0.6
@@ -108,25 +141,44 @@ def test_whole_numbers_on_a_logarithmic_scale_stay_whole():
 
 @pytest.mark.parametrize("kind", ["double", "int"])
 def test_steps_on_a_logarithmic_scale_are_kept(kind):
-    drawn = [float(one["x"]) for one in draws([number(kind, min="5", max="103", step="5", distribution="logUniform")], 300)]
+    drawn = [
+        float(one["x"])
+        for one in draws(
+            [number(kind, min="5", max="103", step="5", distribution="logUniform")], 300
+        )
+    ]
     assert set(drawn) <= {5.0 * k for k in range(1, 21)}
     assert {5, 100} <= set(drawn)
     assert 0.35 < sum(x <= 22.5 for x in drawn) / 300 < 0.65
 
 
 def test_steps_begin_at_min_and_do_not_pass_max():
-    assert {one["x"] for one in draws([number(min="0.05", max="0.42", step="0.1")], 100)} == {"0.05", "0.15", "0.25", "0.35"}
-    assert {one["n"] for one in draws([number("int", "n", min="1", max="8", step="3")], 60)} == {"1", "4", "7"}
+    assert {one["x"] for one in draws([number(min="0.05", max="0.42", step="0.1")], 100)} == {
+        "0.05",
+        "0.15",
+        "0.25",
+        "0.35",
+    }
+    assert {one["n"] for one in draws([number("int", "n", min="1", max="8", step="3")], 60)} == {
+        "1",
+        "4",
+        "7",
+    }
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 @pytest.mark.parametrize("distribution", ["uniform", "logUniform"])
 def test_a_parameter_of_one_value_is_that_value(algorithm, distribution):
-    parameters = [number("int", "n", min="3", max="3", distribution=distribution), number(min="0.5", max="0.5", step="0.1", distribution=distribution)]
+    parameters = [
+        number("int", "n", min="3", max="3", distribution=distribution),
+        number(min="0.5", max="0.5", step="0.1", distribution=distribution),
+    ]
     if algorithm != "grid":
         parameters.append(number(name="y", min="0.25", max="0.25", distribution=distribution))
     _, assignment = suggestion(parameters, algorithm).ask()
-    assert {name: float(text) for name, text in assignment.items()} == {"n": 3, "x": 0.5} | ({} if algorithm == "grid" else {"y": 0.25})
+    assert {name: float(text) for name, text in assignment.items()} == {"n": 3, "x": 0.5} | (
+        {} if algorithm == "grid" else {"y": 0.25}
+    )
     assert assignment["n"] == "3"
 
 
@@ -176,7 +228,9 @@ def test_trials_that_failed_or_still_run_are_survived(algorithm):
     ("multivariate-tpe", {"n_startup_trials": 2, "n_ei_candidates": 50}),
 ])  # fmt: skip
 def test_settings_reach_the_engine(algorithm, settings):
-    changed, plain = ([one["x"] for one in learnt(algorithm, setting)] for setting in (settings, {}))
+    changed, plain = (
+        [one["x"] for one in learnt(algorithm, setting)] for setting in (settings, {})
+    )
     assert changed != plain
 
 

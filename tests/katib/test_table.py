@@ -10,15 +10,33 @@ from tests.katib.experiments import choice, experiment, number
 
 
 def trial(name: str, kind: str, loss: str | None, **assigned: str) -> dict:
-    made = {"metadata": {"name": name}, "spec": {"parameterAssignments": [{"name": key, "value": value} for key, value in assigned.items()]}}
-    made["status"] = {"conditions": [{"type": "Created", "status": "True"}, {"type": kind, "status": "True"}]}
+    made = {
+        "metadata": {"name": name},
+        "spec": {
+            "parameterAssignments": [
+                {"name": key, "value": value} for key, value in assigned.items()
+            ]
+        },
+    }
+    made["status"] = {
+        "conditions": [{"type": "Created", "status": "True"}, {"type": kind, "status": "True"}]
+    }
     if loss is not None:
-        made["status"]["observation"] = {"metrics": [{"name": "loss", "min": loss, "max": loss, "latest": loss}]}
+        made["status"]["observation"] = {
+            "metrics": [{"name": "loss", "min": loss, "max": loss, "latest": loss}]
+        }
     return made
 
 
-SEARCH = experiment(parameters=[number(min="0", max="1"), choice("categorical", "a", "1", name="c")], maxTrialCount=40)
-TRIALS = [trial("t1", "Succeeded", "0.25", x="0.123456789", c="a"), trial("t2", "Failed", None, x="1e-05", c="1"), trial("t3", "Running", None, x="0.5", c="1")]
+SEARCH = experiment(
+    parameters=[number(min="0", max="1"), choice("categorical", "a", "1", name="c")],
+    maxTrialCount=40,
+)
+TRIALS = [
+    trial("t1", "Succeeded", "0.25", x="0.123456789", c="a"),
+    trial("t2", "Failed", None, x="1e-05", c="1"),
+    trial("t3", "Running", None, x="0.5", c="1"),
+]
 
 
 def shown(experiment: dict, trials: list) -> str:
@@ -47,7 +65,9 @@ def test_the_frame_of_no_trials_has_the_columns():
 
 
 def test_the_table_marks_the_best_and_shortens_numbers():
-    lines = shown(SEARCH | {"status": {"currentOptimalTrial": {"bestTrialName": "t1"}}}, TRIALS).splitlines()
+    lines = shown(
+        SEARCH | {"status": {"currentOptimalTrial": {"bestTrialName": "t1"}}}, TRIALS
+    ).splitlines()
     assert "try: Created, 3 of 40 trials" in lines[0]
     best = next(line for line in lines if "best" in line)
     for word in ("1 best", "Succeeded", "0.1235", "0.25"):

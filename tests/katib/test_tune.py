@@ -52,7 +52,14 @@ def test_without_output_all_goes_to_stderr(tune):
 def test_the_output_is_the_experiment_and_nothing_else(tune, tmp_path, form, parse):
     (tmp_path / "noisy.py").write_text("import chatty\nprint('loss=1')\n")
     (tmp_path / "chatty.py").write_text("print('noise at import')\n")
-    document = experiment("python", "-m", "noisy", "${trialParameters.x}", maxTrialCount=1, container={"workingDir": str(tmp_path)})
+    document = experiment(
+        "python",
+        "-m",
+        "noisy",
+        "${trialParameters.x}",
+        maxTrialCount=1,
+        container={"workingDir": str(tmp_path)},
+    )
     code, out, _ = tune(document, "-o", form)
     assert code == 0
     assert parse(out) == Laptop(tmp_path / "state").get("try")
@@ -60,13 +67,19 @@ def test_the_output_is_the_experiment_and_nothing_else(tune, tmp_path, form, par
 
 
 def test_a_failed_experiment_is_exit_code_1_with_the_last_words_of_its_trials(tune):
-    code, _, err = tune(experiment("sh", "-c", "echo out of luck; exit 3; ${trialParameters.x}", maxFailedTrialCount=1))
+    code, _, err = tune(
+        experiment(
+            "sh", "-c", "echo out of luck; exit 3; ${trialParameters.x}", maxFailedTrialCount=1
+        )
+    )
     assert code == 1
     assert "Trial has failed: exit code 3; the end of its log:\n  out of luck" in err
     assert "Experiment has failed because max failed count has reached." in err
 
 
-def test_replace_deletes_the_experiment_of_that_name_but_not_for_one_that_is_refused(tune, tmp_path):
+def test_replace_deletes_the_experiment_of_that_name_but_not_for_one_that_is_refused(
+    tune, tmp_path
+):
     document = experiment("sh", "-c", "echo loss=${trialParameters.x}", **GRID)
     assert tune(document)[0] == 0
     first = Laptop(tmp_path / "state").get("try")["metadata"]["uid"]
@@ -77,7 +90,13 @@ def test_replace_deletes_the_experiment_of_that_name_but_not_for_one_that_is_ref
     assert Laptop(tmp_path / "state").get("try")["metadata"]["uid"] == first
     assert tune(document, "--replace")[0] == 0
     assert Laptop(tmp_path / "state").get("try")["metadata"]["uid"] != first
-    assert tune(experiment("sh", "-c", "echo loss=${trialParameters.x}", name="new", **GRID), "--replace")[0] == 0
+    assert (
+        tune(
+            experiment("sh", "-c", "echo loss=${trialParameters.x}", name="new", **GRID),
+            "--replace",
+        )[0]
+        == 0
+    )
 
 
 TEMPLATE = ("spec", "trialTemplate", "trialSpec")
@@ -133,7 +152,15 @@ def test_bad_input_is_one_line_on_stderr_and_nothing_starts(tune, tmp_path, what
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--command", "nothing"], ["--command", "=x"], ["--command", "sh='open"], ["--command", "none=true"], ["-o", "toml"], ["--sate", "x"]]
+    "arguments",
+    [
+        ["--command", "nothing"],
+        ["--command", "=x"],
+        ["--command", "sh='open"],
+        ["--command", "none=true"],
+        ["-o", "toml"],
+        ["--sate", "x"],
+    ],
 )
 def test_bad_arguments_are_one_line_too(tune, tmp_path, arguments):
     code, _, err = tune(experiment(), *arguments)
@@ -145,33 +172,60 @@ def test_bad_arguments_are_one_line_too(tune, tmp_path, arguments):
 def test_an_experiment_of_the_documentation_runs_with_its_program_mapped(tune, tmp_path):
     """As a new user would: nothing is changed but the program that is not here."""
     where = "/opt/digits/train.py"
-    assert "does not exist here; say what to run in its place: --command '/opt/digits/train.py=PROGRAM'" in tune(EXAMPLES / "random.yaml")[2]
+    assert (
+        "does not exist here; say what to run in its place: --command"
+        " '/opt/digits/train.py=PROGRAM'" in tune(EXAMPLES / "random.yaml")[2]
+    )
     assert tune(EXAMPLES / "random.yaml", "--command", f"{where}={EXAMPLES / 'train.py'}")[0] == 0
     kept = Laptop(tmp_path / "state")
     status = kept.get("digits-random")["status"]
     assert (status["trialsSucceeded"], status["trials"]) == (6, 6)
     trials = kept.trials("digits-random")
-    lowest = min(trials, key=lambda trial: float(trial["spec"]["parameterAssignments"][0]["value"]))  # the stand-in likes small rates
+    # the stand-in likes small rates
+    lowest = min(trials, key=lambda trial: float(trial["spec"]["parameterAssignments"][0]["value"]))
     assert status["currentOptimalTrial"]["bestTrialName"] == lowest["metadata"]["name"]
-    assert all(kept.logs(trial["metadata"]["name"]).startswith(f"{trial['metadata']['name']} epoch 1: ") for trial in trials)
+    assert all(
+        kept.logs(trial["metadata"]["name"]).startswith(f"{trial['metadata']['name']} epoch 1: ")
+        for trial in trials
+    )
 
 
 def test_an_experiment_with_medianstop_runs_and_stops(tune, tmp_path):
-    assert tune(EXAMPLES / "median-stop.yaml", "--command", f"python3 /opt/digits/train.py=python {EXAMPLES / 'train.py'}")[0] == 0
+    assert (
+        tune(
+            EXAMPLES / "median-stop.yaml",
+            "--command",
+            f"python3 /opt/digits/train.py=python {EXAMPLES / 'train.py'}",
+        )[0]
+        == 0
+    )
     status = Laptop(tmp_path / "state").get("digits-median-stop")["status"]
     assert status["trials"] == 8
     assert status["trialsSucceeded"] + status.get("trialsEarlyStopped", 0) == 8
     assert status["currentOptimalTrial"]["parameterAssignments"] == [{"name": "lr", "value": "0.1"}]
-    train = next(metric for metric in status["currentOptimalTrial"]["observation"]["metrics"] if metric["name"] == "Train-accuracy")
+    train = next(
+        metric
+        for metric in status["currentOptimalTrial"]["observation"]["metrics"]
+        if metric["name"] == "Train-accuracy"
+    )
     assert train["latest"] == train["max"] == "0.8250"
 
 
 def test_an_experiment_with_a_json_file_runs(tune, tmp_path):
-    assert tune(EXAMPLES / "file-json.yaml", "--command", f"/opt/digits/train.py={EXAMPLES / 'train.py'}")[0] == 0
+    assert (
+        tune(
+            EXAMPLES / "file-json.yaml",
+            "--command",
+            f"/opt/digits/train.py={EXAMPLES / 'train.py'}",
+        )[0]
+        == 0
+    )
     kept = Laptop(tmp_path / "state")
     assert kept.get("digits-file-json")["status"]["trialsSucceeded"] == 5
     for trial in kept.trials("digits-file-json"):
-        assigned = {one["name"]: float(one["value"]) for one in trial["spec"]["parameterAssignments"]}
+        assigned = {
+            one["name"]: float(one["value"]) for one in trial["spec"]["parameterAssignments"]
+        }
         accuracy, loss = trial["status"]["observation"]["metrics"]
         assert float(accuracy["latest"]) == pytest.approx(0.9 - assigned["lr"] - 0.1 / 3, abs=1e-4)
         assert float(loss["min"]) == pytest.approx(1 - float(accuracy["max"]), abs=1e-4)

@@ -24,7 +24,9 @@ class Executed:
     def __init__(self, path: Path) -> None:
         """Run it in a kernel of its own, in its folder."""
         document = nbformat.read(path, as_version=4)
-        self._client = NotebookClient(document, timeout=600, resources={"metadata": {"path": str(path.parent)}})
+        self._client = NotebookClient(
+            document, timeout=600, resources={"metadata": {"path": str(path.parent)}}
+        )
         self._client.create_kernel_manager()
         self._client.start_new_kernel()
         self._client.start_new_kernel_client()
@@ -32,7 +34,9 @@ class Executed:
             self._client.execute_cell(cell, index)
 
     def value(self, expression: str) -> object:
-        """What an expression is in the notebook's last state: numbers, strings, and lists, tuples and dicts of them."""
+        """What an expression is in the notebook's last state: numbers, strings, and lists, tuples
+        and dicts of them.
+        """
         cells = self._client.nb.cells
         cells.append(nbformat.v4.new_code_cell(expression))
         self._client.execute_cell(cells[-1], len(cells) - 1)
@@ -59,11 +63,17 @@ def executed() -> Iterator[Callable[[str], Executed]]:
 
 
 @pytest.fixture
-def notebook(request: pytest.FixtureRequest, executed: Callable[[str], Executed]) -> Callable[[str], object]:
-    """Evaluate an expression in the notebook of the test's claim, after checking that the claim stands there."""
+def notebook(
+    request: pytest.FixtureRequest, executed: Callable[[str], Executed]
+) -> Callable[[str], object]:
+    """Evaluate an expression in the notebook of the test's claim, after checking that the claim
+    stands there.
+    """
     marker = request.node.get_closest_marker("claim")
     number, quote = marker.kwargs["number"], marker.kwargs["quote"]
     document = nbformat.read(next(TUTORIALS.glob(f"{number}-*.ipynb")), as_version=4)
-    prose = " ".join(" ".join(cell.source for cell in document.cells if cell.cell_type == "markdown").split())
+    prose = " ".join(
+        " ".join(cell.source for cell in document.cells if cell.cell_type == "markdown").split()
+    )
     assert " ".join(quote.split()) in prose, f"notebook {number} no longer says: {quote}"
     return lambda expression: executed(number).value(expression)

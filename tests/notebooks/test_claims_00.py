@@ -6,10 +6,14 @@ from kubeflow_workshop import doctor
 from tests.notebooks.claims import claim
 
 
-@claim("00", "So the year has 251 trading days, and the price stayed between 23.10 and 28.16 dollars.")
+@claim(
+    "00", "So the year has 251 trading days, and the price stayed between 23.10 and 28.16 dollars."
+)
 def test_the_year_of_the_case_study(notebook):
     assert notebook("len(closes)") == 251
-    assert notebook("[float(closes.min()), float(closes.max())]") == pytest.approx([23.10, 28.16], abs=0.005)
+    assert notebook("[float(closes.min()), float(closes.max())]") == pytest.approx(
+        [23.10, 28.16], abs=0.005
+    )
 
 
 @claim("00", "is off by 24 cents on the average day of that year, on a share of about 25 dollars")
@@ -18,7 +22,11 @@ def test_the_error_of_persistence_in_that_year(notebook):
     assert notebook("float(closes.mean())") == pytest.approx(25, abs=2)
 
 
-@claim("00", "at the end of the year the price is about a tenth lower than at its beginning, and it got there by many small steps up and down.")
+@claim(
+    "00",
+    "at the end of the year the price is about a tenth lower than at its beginning, and it got"
+    " there by many small steps up and down.",
+)
 def test_the_price_fell_by_a_tenth_in_small_steps(notebook):
     assert notebook("float(closes.iloc[-1] / closes.iloc[0] - 1)") == pytest.approx(-0.1, abs=0.02)
     assert notebook("float((closes.pct_change().abs() < 0.02).mean())") > 0.8
@@ -33,18 +41,27 @@ def test_the_largest_step(notebook):
 @claim("00", "In 2008 the same rival was off by 43 cents on the average day")
 def test_the_error_of_persistence_in_2008(notebook):
     year = 'prices.load("MSFT", start="2008-01-01", end="2008-12-31")'
-    assert notebook(f'float({year}["adj_close"].diff().abs().mean())') == pytest.approx(0.43, abs=0.005)
+    assert notebook(f'float({year}["adj_close"].diff().abs().mean())') == pytest.approx(
+        0.43, abs=0.005
+    )
 
 
 @claim("00", "the fingerprints look nothing alike")
 def test_one_cent_changes_the_fingerprint(notebook):
-    same = notebook("sum(a == b for a, b in zip(prices.fingerprint(msft), prices.fingerprint(altered)))")
+    same = notebook(
+        "sum(a == b for a, b in zip(prices.fingerprint(msft), prices.fingerprint(altered)))"
+    )
     assert same < 20  # of 64 digits, 4 fall together by chance
 
 
 @claim("00", "It needs Python 3.11 to 3.13, 4 GB of memory and 4 GB of disk.")
 def test_the_laptop_track_is_what_the_doctor_looks_for(notebook):
-    assert (doctor.OLDEST, doctor.NEWEST, doctor.LAPTOP_MEMORY, doctor.DISK) == ((3, 11), (3, 13), 4, 4)
+    assert (doctor.OLDEST, doctor.NEWEST, doctor.LAPTOP_MEMORY, doctor.DISK) == (
+        (3, 11),
+        (3, 13),
+        4,
+        4,
+    )
 
 
 @claim("00", "4 cores and 8 GB of memory")

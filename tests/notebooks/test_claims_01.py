@@ -1,7 +1,8 @@
 """What notebook 01 says of the recurrent cell.
 
-What is drawn with NumPy is the same everywhere. The trained cell differs between processors in late digits, and another seed would give other numbers with
-the same meaning: there the bands are as wide as the sentence can bear.
+What is drawn with NumPy is the same everywhere. The trained cell differs between processors in late
+digits, and another seed would give other numbers with the same meaning: there the bands are as wide
+as the sentence can bear.
 """
 
 import pytest
@@ -11,7 +12,10 @@ from tests.notebooks.claims import claim
 
 @claim("01", "The bags are equal, and the sentences are not.")
 def test_a_bag_of_words_does_not_know_the_order(notebook):
-    assert notebook("Counter(statement) == Counter(question), statement == question") == (True, False)
+    assert notebook("Counter(statement) == Counter(question), statement == question") == (
+        True,
+        False,
+    )
 
 
 @claim("01", "Forty weights in all.")
@@ -31,9 +35,16 @@ def test_every_unit_moves_at_several_words(notebook):
     assert min(moves) >= 2
 
 
-@claim("01", "swapping the last two words moved it by 0.79, and swapping the first two by 0.02, forty times less")
+@claim(
+    "01",
+    "swapping the last two words moved it by 0.79, and swapping the first two by 0.02, forty times"
+    " less",
+)
 def test_the_cell_notices_order_and_the_end_most(notebook):
-    last, first = notebook("[float(np.linalg.norm(ends_at(words) - h[5])) for words in ('I am a guy good', 'am I a good guy')]")
+    last, first = notebook(
+        "[float(np.linalg.norm(ends_at(words) - h[5])) for words in ('I am a guy good', 'am I a"
+        " good guy')]"
+    )
     assert last == pytest.approx(0.79, abs=0.005)
     assert first == pytest.approx(0.02, abs=0.005)
     assert last / first == pytest.approx(40, abs=5)
@@ -47,11 +58,19 @@ def test_the_cell_is_keras_simple_rnn(notebook):
 
 @claim("01", "64 statements, and each turned into a question by swapping its first two words")
 def test_the_examples_come_in_pairs_with_the_same_words(notebook):
-    assert notebook("len(statements), len(questions), len({tuple(words) for words in statements + questions})") == (64, 64, 128)
-    assert notebook("all(sorted(said) == sorted(asked) for said, asked in zip(statements, questions))")
+    assert notebook(
+        "len(statements), len(questions), len({tuple(words) for words in statements + questions})"
+    ) == (64, 64, 128)
+    assert notebook(
+        "all(sorted(said) == sorted(asked) for said, asked in zip(statements, questions))"
+    )
 
 
-@claim("01", "They are chosen so that every single word does occur in training, and only the combination is new.")
+@claim(
+    "01",
+    "They are chosen so that every single word does occur in training, and only the combination is"
+    " new.",
+)
 def test_what_is_unseen_is_new_only_as_a_whole(notebook):
     sentences = notebook("statements + questions")
     unseen = notebook("unseen.tolist()")
@@ -66,7 +85,10 @@ def test_what_is_unseen_is_new_only_as_a_whole(notebook):
 
 @claim("01", "The RNN gets every unseen sentence right. The bag of words gets half, like a coin")
 def test_the_order_is_worth_every_mark(notebook):
-    assert notebook("{name: float(share) for name, share in right.items()}") == {"RNN": 1.0, "bag of words": 0.5}
+    assert notebook("{name: float(share) for name, share in right.items()}") == {
+        "RNN": 1.0,
+        "bag of words": 0.5,
+    }
 
 
 @claim("01", "It is sure of both, and it would end the sentence of the talk with a full stop.")
@@ -76,7 +98,9 @@ def test_the_sentence_of_the_talk_states_something(notebook):
     assert asked > 0.98
 
 
-@claim("01", "before training the difference shrinks with each of them, and after training it stays")
+@claim(
+    "01", "before training the difference shrinks with each of them, and after training it stays"
+)
 def test_training_teaches_to_keep_the_beginning(notebook):
     before, after = notebook("[apart(weights).tolist() for weights in (untrained, trained)]")
     assert before[1] > before[2] > before[3] > before[4]
@@ -91,18 +115,31 @@ def test_a_nudge_at_the_beginning_hardly_arrives(notebook):
 
 @claim("01", "Three ways (nudges, the chain rule, the tape), and one gradient.")
 def test_three_ways_give_one_gradient(notebook):
-    assert notebook("max(float(np.abs(gradients[5 - t][:, 0] - nudged(t)).max()) for t in (1, 2, 3, 4))") < 1e-5
+    assert (
+        notebook(
+            "max(float(np.abs(gradients[5 - t][:, 0] - nudged(t)).max()) for t in (1, 2, 3, 4))"
+        )
+        < 1e-5
+    )
     assert notebook("float(np.abs(by_tape - by_hand).max())") < 1e-6
-    assert notebook("float(np.abs(by_tape[:, 0]).max())") > 1e-3  # what is compared is not all zeros
+    # what is compared is not all zeros
+    assert notebook("float(np.abs(by_tape[:, 0]).max())") > 1e-3
 
 
 @claim("01", "multiplied by it, a state becomes about `scale` times as long on average")
 def test_scale_is_what_the_state_is_multiplied_by(notebook):
-    lengths = "[np.linalg.norm(new_cell(32, 2, np.random.default_rng(seed))[1], axis=0) for seed in range(100)]"
+    lengths = (
+        "[np.linalg.norm(new_cell(32, 2, np.random.default_rng(seed))[1], axis=0) for seed in"
+        " range(100)]"
+    )
     assert notebook(f"float(np.mean({lengths}))") == pytest.approx(2, rel=0.03)
 
 
-@claim("01", "With `scale` 0.5 a step leaves 0.42 of the gradient, and 20 words back less than a millionth of it is left.")
+@claim(
+    "01",
+    "With `scale` 0.5 a step leaves 0.42 of the gradient, and 20 words back less than a millionth"
+    " of it is left.",
+)
 def test_small_weights_forget_fast(notebook):
     assert notebook("float(factor(median[0.5]))") == pytest.approx(0.42, abs=0.005)
     assert notebook("float(every[0.5][:, 20].max())") < 1e-6
@@ -116,7 +153,11 @@ def test_weights_that_keep_the_length_forget_too(notebook):
     assert notebook("max(float(factor(run)) for run in every[1])") < 1
 
 
-@claim("01", "With 2 the gradient grows by 7 % a step, and with 4 it **explodes**: after 50 words it is more than ten million times as large.")
+@claim(
+    "01",
+    "With 2 the gradient grows by 7 % a step, and with 4 it **explodes**: after 50 words it is more"
+    " than ten million times as large.",
+)
 def test_large_weights_explode(notebook):
     assert notebook("float(factor(median[2]))") == pytest.approx(1.07, abs=0.005)
     assert notebook("float(median[4][50])") > 1e7
@@ -130,7 +171,11 @@ def test_the_lines_of_the_figure(notebook):
     assert [line == sorted(line) for line in each_tenth] == [False, False, True, True]
 
 
-@claim("01", "0.88 a step is better, and it is still below 1 in each of the ten draws: after 50 words 0.88⁵⁰ is left, about 0.002.")
+@claim(
+    "01",
+    "0.88 a step is better, and it is still below 1 in each of the ten draws: after 50 words 0.88⁵⁰"
+    " is left, about 0.002.",
+)
 def test_the_weights_that_keras_starts_from_fade_too(notebook):
     factors = notebook("[float(each) for each in as_keras_starts]")
     assert len(factors) == 10
@@ -139,22 +184,37 @@ def test_the_weights_that_keras_starts_from_fade_too(notebook):
     assert abs(0.88**50 - 0.002) < 0.0005
 
 
-@claim("01", "its gradient over the four steps from *h*<sub>1</sub> to *h*<sub>5</sub> is below a hundredth")
+@claim(
+    "01",
+    "its gradient over the four steps from *h*<sub>1</sub> to *h*<sub>5</sub> is below a hundredth",
+)
 def test_the_trained_cell_remembers_what_its_gradient_no_longer_reaches(notebook):
-    over_four = "float(np.linalg.norm(backwards(follow(inputs[number], np.zeros(8), trained), trained)[4], 2))"
+    over_four = (
+        "float(np.linalg.norm(backwards(follow(inputs[number], np.zeros(8), trained),"
+        " trained)[4], 2))"
+    )
     assert notebook(f"max({over_four} for number in (0, 64))") < 0.01
     assert notebook("float(apart(trained)[-1])") > 4  # of at most 2 * sqrt(8) = 5.7
 
 
 @claim("01", "Before training it was 0.8 for the one and 0.9 for the other, enough to learn by.")
 def test_before_training_the_gradient_reached_the_beginning(notebook):
-    over_four = "float(np.linalg.norm(backwards(follow(inputs[number], np.zeros(8), untrained), untrained)[4], 2))"
+    over_four = (
+        "float(np.linalg.norm(backwards(follow(inputs[number], np.zeros(8), untrained),"
+        " untrained)[4], 2))"
+    )
     assert notebook(f"[{over_four} for number in (0, 64)]") == pytest.approx([0.8, 0.9], abs=0.05)
 
 
-@claim("01", "With 4 units instead of 32 (`sizes(4, seed, units=4)`), scale 4 leaves 0.35 a step in the median of ten draws")
+@claim(
+    "01",
+    "With 4 units instead of 32 (`sizes(4, seed, units=4)`), scale 4 leaves 0.35 a step in the"
+    " median of ten draws",
+)
 def test_large_weights_in_a_small_cell_fade(notebook):
-    assert notebook("float(np.median([factor(sizes(4, seed, units=4)) for seed in range(10)]))") == pytest.approx(0.35, abs=0.01)
+    assert notebook(
+        "float(np.median([factor(sizes(4, seed, units=4)) for seed in range(10)]))"
+    ) == pytest.approx(0.35, abs=0.01)
     states = "np.abs(follow(np.eye(5)[rng.integers(5, size=60)], np.zeros(4), small))"
     draws = "for rng in map(np.random.default_rng, range(10)) for small in [new_cell(4, 4, rng)]"
     assert notebook(f"min(float(np.median({states})) {draws})") > 0.85
@@ -163,4 +223,6 @@ def test_large_weights_in_a_small_cell_fade(notebook):
 @claim("01", "0.9¹⁹ is 0.135; will it be more, or less?")
 def test_the_exercise_is_less_than_the_weight_alone(notebook):
     assert notebook("0.9**19") == pytest.approx(0.135, abs=0.0005)
-    assert notebook("__import__('runpy').run_path('solutions/01.py')['answer']()") == pytest.approx(0.0306, abs=0.0001)
+    assert notebook("__import__('runpy').run_path('solutions/01.py')['answer']()") == pytest.approx(
+        0.0306, abs=0.0001
+    )

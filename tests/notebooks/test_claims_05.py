@@ -1,7 +1,8 @@
 """What notebook 05 says of tuning.
 
-The points that the searches try are the same on every machine; the errors of steep learning rates differ between processors in early digits, and with
-them may the winner. The bands are as wide as the sentence can bear.
+The points that the searches try are the same on every machine; the errors of steep learning rates
+differ between processors in early digits, and with them may the winner. The bands are as wide as
+the sentence can bear.
 """
 
 import inspect
@@ -18,13 +19,18 @@ def test_the_network_of_notebook_04_has_so_many_weights(notebook):
 
 @claim("05", "The talk took 3, 0.001 and 64 and asked")
 def test_the_talk_chose_the_defaults(notebook):
-    assert notebook("[getattr(Hyperparameters(), name) for name in ('window', 'learning_rate', 'units')]") == [3, 0.001, 64]
+    assert notebook(
+        "[getattr(Hyperparameters(), name) for name in ('window', 'learning_rate', 'units')]"
+    ) == [3, 0.001, 64]
 
 
 @claim("05", "judge on **the year after**, which no trial may see")
 def test_no_trial_sees_the_year_after(notebook):
     assert notebook("str(two_years.index[-1].date())") == "2012-02-29"
-    assert notebook("all('--end=2012-02-29' in str(one['spec']) for one in (random_search, grid_search, tpe_search, turn, stopping))")
+    assert notebook(
+        "all('--end=2012-02-29' in str(one['spec']) for one in (random_search, grid_search,"
+        " tpe_search, turn, stopping))"
+    )
 
 
 @claim("05", "But a trial reports its error six times, after every ten epochs.")
@@ -36,13 +42,20 @@ def test_a_trial_reports_six_times(notebook):
 def test_katib_would_take_the_smallest(notebook):
     import kubeflow_workshop.katib.metrics as metrics
 
-    assert metrics.strategies({"type": "minimize", "objectiveMetricName": "Validation-MAE"}) == {"Validation-MAE": "min"}
-    assert set(notebook("[one['value'] for one in random_search['spec']['objective']['metricStrategies']]")) == {"latest"}
+    assert metrics.strategies({"type": "minimize", "objectiveMetricName": "Validation-MAE"}) == {
+        "Validation-MAE": "min"
+    }
+    assert set(
+        notebook("[one['value'] for one in random_search['spec']['objective']['metricStrategies']]")
+    ) == {"latest"}
 
 
 @claim("05", "Without it, nine in ten draws would lie above 0.003.")
 def test_a_uniform_scale_would_neglect_small_learning_rates(notebook):
-    low, high = (float(notebook(f"random_search['spec']['parameters'][1]['feasibleSpace']['{end}']")) for end in ("min", "max"))
+    low, high = (
+        float(notebook(f"random_search['spec']['parameters'][1]['feasibleSpace']['{end}']"))
+        for end in ("min", "max")
+    )
     assert (high - 0.003) / (high - low) == pytest.approx(0.9, abs=0.02)
 
 
@@ -58,7 +71,9 @@ def test_by_hand_repeats_itself(notebook):
 
 @claim("05", "only three different learning rates in 12 trials, where random search tried twelve")
 def test_a_grid_tries_few_values_of_each_knob(notebook):
-    assert notebook("[int(ways[name]['learning-rate'].nunique()) for name in ('grid', 'random')]") == [3, 12]
+    assert notebook(
+        "[int(ways[name]['learning-rate'].nunique()) for name in ('grid', 'random')]"
+    ) == [3, 12]
 
 
 @claim("05", "By hand ended at 0.252 dollars, the grid at 0.245, random search and TPE at 0.241.")
@@ -68,7 +83,9 @@ def test_four_ways_end_a_cent_apart(notebook):
     assert ends[0] > max(ends[2:])
 
 
-@claim("05", "Of our 12 trials, TPE chose one or two. On such a budget nobody can tell the two apart")
+@claim(
+    "05", "Of our 12 trials, TPE chose one or two. On such a budget nobody can tell the two apart"
+)
 def test_tpe_begins_as_random_search(notebook):
     assert notebook("int(same.sum())") in (10, 11)
     assert notebook("bool(same[:10].all())")
@@ -81,7 +98,8 @@ def test_tpe_begins_as_random_search(notebook):
 )
 def test_tpe_pays_with_more_trials(notebook):
     after_12, after_40 = notebook(
-        "[[int((bowls['tpe'][:, n - 1] < bowls['random'][:, n - 1]).sum()), int((bowls['tpe'] == bowls['random'])[:, n - 1].sum())] for n in (12, 40)]"
+        "[[int((bowls['tpe'][:, n - 1] < bowls['random'][:, n - 1]).sum()), int((bowls['tpe'] =="
+        " bowls['random'])[:, n - 1].sum())] for n in (12, 40)]"
     )
     assert after_12 == pytest.approx([5, 9], abs=1)
     assert after_40[0] == pytest.approx(15, abs=1)
@@ -100,22 +118,33 @@ def test_long_windows_end_low(notebook):
 
 @claim("05", "it succeeded because the number of trials was reached; it runs no more")
 def test_what_the_conditions_say(notebook):
-    assert notebook("[(one['type'], one['status'], one['reason']) for one in status['conditions']]") == [
+    assert notebook(
+        "[(one['type'], one['status'], one['reason']) for one in status['conditions']]"
+    ) == [
         ("Created", "True", "ExperimentCreated"),
         ("Running", "False", "ExperimentRunning"),
         ("Succeeded", "True", "ExperimentMaxTrialsReached"),
     ]
 
 
-@claim("05", "Five of 12 trials were stopped at a third of their way, which saved 200 of 720 epochs, more than a quarter.")
+@claim(
+    "05",
+    "Five of 12 trials were stopped at a third of their way, which saved 200 of 720 epochs, more"
+    " than a quarter.",
+)
 def test_early_stopping_saves_a_quarter(notebook):
     assert notebook("len(stopped)") == 5
     assert 200 / 720 > 1 / 4
 
 
-@claim("05", "the best of the five would have ended at 0.254 dollars, and the best of all stands at 0.241")
+@claim(
+    "05",
+    "the best of the five would have ended at 0.254 dollars, and the best of all stands at 0.241",
+)
 def test_early_stopping_lost_nothing_here(notebook):
-    lost, best = notebook("float(stopped['without stopping'].min()), float(ways['random'][METRIC].min())")
+    lost, best = notebook(
+        "float(stopped['without stopping'].min()), float(ways['random'][METRIC].min())"
+    )
     assert (lost, best) == pytest.approx((0.254, 0.241), abs=0.006)
     assert lost > best
 
@@ -127,20 +156,33 @@ def test_short_windows_were_stopped(notebook):
 
 @claim("05", "One easier day out of fifty lowers everybody's error by 3.4 %")
 def test_long_windows_have_an_easier_exam(notebook):
-    assert notebook("[round(error, 4) for error in nothing.values()]") == [0.2596] * 4 + [0.2508] * 5
+    assert (
+        notebook("[round(error, 4) for error in nothing.values()]") == [0.2596] * 4 + [0.2508] * 5
+    )
     assert notebook("1 - nothing[6] / nothing[5]") == pytest.approx(0.034, abs=0.0005)
 
 
 @claim("05", "5 October 2011, a day on which the price jumped by 0.46 dollars, is out of the exam")
 def test_which_day_is_out_of_the_exam(notebook):
-    assert notebook("[str(validation[days].dates[0].date()) for days in (5, 6)]") == ["2011-10-05", "2011-10-06"]
-    assert notebook("float(two_years.adj_close.diff()['2011-10-05'])") == pytest.approx(0.46, abs=0.005)
+    assert notebook("[str(validation[days].dates[0].date()) for days in (5, 6)]") == [
+        "2011-10-05",
+        "2011-10-06",
+    ]
+    assert notebook("float(two_years.adj_close.diff()['2011-10-05'])") == pytest.approx(
+        0.46, abs=0.005
+    )
 
 
-@claim("05", "The winner stays the same, with a skill of +3.9 %: better than persistence on the validation days.")
+@claim(
+    "05",
+    "The winner stays the same, with a skill of +3.9 %: better than persistence on the validation"
+    " days.",
+)
 def test_the_winner_beats_persistence_where_it_was_chosen(notebook):
     assert 0.03 < notebook("float(winner['skill'])") < 0.07
-    assert notebook("everything.loc[everything[METRIC].idxmin(), KNOBS].tolist() == winner[KNOBS].tolist()")
+    assert notebook(
+        "everything.loc[everything[METRIC].idxmin(), KNOBS].tolist() == winner[KNOBS].tolist()"
+    )
 
 
 @claim("05", "In dollars, by hand came last; in skill it is level with the grid.")
@@ -159,9 +201,15 @@ def test_the_best_of_48_coins(notebook):
     assert at_most[1] - at_most[0] > 0.8
 
 
-@claim("05", "from −4.7 % to +5.5 %, and +1.2 % in the mean. The untuned one stands at +2.4 %, and its seeds agree.")
+@claim(
+    "05",
+    "from −4.7 % to +5.5 %, and +1.2 % in the mean. The untuned one stands at +2.4 %, and its seeds"
+    " agree.",
+)
 def test_the_winner_was_lucky_in_its_seed(notebook):
-    tuned, untuned = notebook("[[float(skill) for skill in chosen_on[name]] for name in ('tuned', 'untuned')]")
+    tuned, untuned = notebook(
+        "[[float(skill) for skill in chosen_on[name]] for name in ('tuned', 'untuned')]"
+    )
     mean = sum(tuned) / 5
     assert notebook("float(winner['skill'])") - mean > 0.01
     assert max(tuned) - min(tuned) > 0.05
@@ -169,9 +217,15 @@ def test_the_winner_was_lucky_in_its_seed(notebook):
     assert sum(untuned) / 5 == pytest.approx(0.024, abs=0.01)
 
 
-@claim("05", "the tuned network is behind persistence with every seed, by 5.3 % in the mean; the untuned one by 1.9 %")
+@claim(
+    "05",
+    "the tuned network is behind persistence with every seed, by 5.3 % in the mean; the untuned one"
+    " by 1.9 %",
+)
 def test_on_the_year_after_tuning_did_not_pay(notebook):
-    tuned, untuned = notebook("[[score.skill for score in after[name]] for name in ('tuned', 'untuned')]")
+    tuned, untuned = notebook(
+        "[[score.skill for score in after[name]] for name in ('tuned', 'untuned')]"
+    )
     assert max(tuned) < 0
     assert -0.12 < sum(tuned) / 5 < -0.03
     assert sum(untuned) / 5 == pytest.approx(-0.019, abs=0.008)
@@ -180,7 +234,9 @@ def test_on_the_year_after_tuning_did_not_pay(notebook):
 
 @claim("05", "None lies clearly above zero, and some lie clearly below.")
 def test_what_the_intervals_say(notebook):
-    lows, highs = notebook("[[getattr(score, end) for score in rows.values()] for end in ('skill_low', 'skill_high')]")
+    lows, highs = notebook(
+        "[[getattr(score, end) for score in rows.values()] for end in ('skill_low', 'skill_high')]"
+    )
     assert max(lows) < 0
     assert min(highs) < 0
 
@@ -193,17 +249,42 @@ def test_each_step_takes_an_illusion_away(notebook):
     assert year < untuned < 0
 
 
-@claim("05", "It writes the same kind of Experiment, with fewer choices: `random` and `grid` only, no early stopping, no `metricStrategies`")
+@claim(
+    "05",
+    "It writes the same kind of Experiment, with fewer choices: `random` and `grid` only, no early"
+    " stopping, no `metricStrategies`",
+)
 def test_what_the_optimizer_client_takes(notebook):
-    from kubeflow.optimizer import GridSearch, Objective, OptimizerClient, RandomSearch, TrainJobTemplate, TrialConfig
+    from kubeflow.optimizer import (
+        GridSearch,
+        Objective,
+        OptimizerClient,
+        RandomSearch,
+        TrainJobTemplate,
+        TrialConfig,
+    )
     from kubeflow.optimizer.types.algorithm_types import ALGORITHM_REGISTRY
     from kubeflow.trainer import CustomTrainer
 
     assert set(ALGORITHM_REGISTRY.values()) == {GridSearch, RandomSearch}
     template = TrainJobTemplate(trainer=CustomTrainer(func=print, image="kubeflow-workshop:0.1.0"))
-    call = {"trial_template": template, "trial_config": TrialConfig(num_trials=12, parallel_trials=2), "search_space": {}}
-    inspect.signature(OptimizerClient.optimize).bind(None, **call, objectives=[Objective("Validation-MAE", "minimize")], algorithm=RandomSearch(random_state=0))
-    assert set(inspect.signature(OptimizerClient.optimize).parameters) == {"self", *call, "objectives", "algorithm"}
+    call = {
+        "trial_template": template,
+        "trial_config": TrialConfig(num_trials=12, parallel_trials=2),
+        "search_space": {},
+    }
+    inspect.signature(OptimizerClient.optimize).bind(
+        None,
+        **call,
+        objectives=[Objective("Validation-MAE", "minimize")],
+        algorithm=RandomSearch(random_state=0),
+    )
+    assert set(inspect.signature(OptimizerClient.optimize).parameters) == {
+        "self",
+        *call,
+        "objectives",
+        "algorithm",
+    }
 
 
 @claim("05", "(With 12 trials the probability is 0.46.)")

@@ -1,4 +1,6 @@
-"""Every notebook follows the skeleton that CONTRIBUTING.md describes, and carries what others read from it."""
+"""Every notebook follows the skeleton that CONTRIBUTING.md describes, and carries what others read
+from it.
+"""
 
 import json
 import re
@@ -40,14 +42,24 @@ def test_opens_with_title_badges_and_what_you_will_do_learn_and_need(document, p
 
 def test_a_notebook_of_the_core_installs_the_course_on_colab_and_no_other_does(document):
     on_colab = document.metadata["workshop"]["extras"] == ["core"]
-    assert [cell.source for cell in document.cells[1:3]] == [colab.PROSE, colab.CODE] or not on_colab
+    assert [cell.source for cell in document.cells[1:3]] == [
+        colab.PROSE,
+        colab.CODE,
+    ] or not on_colab
     assert sum("google.colab" in cell.source for cell in document.cells) == on_colab
 
 
 def test_closes_with_check_yourself_in_practice_and_further_reading(prose):
     headings = re.findall(r"^## (.+)$", "\n".join(prose), re.MULTILINE)
-    closing = [heading for heading in headings if heading in ("Laptop or cluster", "Check yourself", "In practice", "Further reading")]
-    assert closing in (["Check yourself", "In practice", "Further reading"], ["Laptop or cluster", "Check yourself", "In practice", "Further reading"])
+    closing = [
+        heading
+        for heading in headings
+        if heading in ("Laptop or cluster", "Check yourself", "In practice", "Further reading")
+    ]
+    assert closing in (
+        ["Check yourself", "In practice", "Further reading"],
+        ["Laptop or cluster", "Check yourself", "In practice", "Further reading"],
+    )
     assert headings[-len(closing) :] == closing
 
 
@@ -55,7 +67,10 @@ def test_carries_its_metadata_and_says_the_same_minutes(document):
     holds = document.metadata["workshop"]
     assert set(holds) == HOLDS
     assert set(holds["targets"]) <= {"laptop", "cluster"}
-    need = re.search(r"(\d+) minutes? to read, (\d+)(?: minutes?)? of machine", " ".join(document.cells[0].source.split()))
+    need = re.search(
+        r"(\d+) minutes? to read, (\d+)(?: minutes?)? of machine",
+        " ".join(document.cells[0].source.split()),
+    )
     assert [int(need[1]), int(need[2])] == [holds["read_minutes"], holds["machine_minutes"]]
 
 
@@ -76,7 +91,10 @@ def test_is_stored_as_run_from_top_to_bottom(document):
     cells = [cell for cell in document.cells if cell.cell_type == "code"]
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
     for cell in cells:
-        assert not any(output.output_type == "error" or output.get("name") == "stderr" for output in cell.outputs)
+        assert not any(
+            output.output_type == "error" or output.get("name") == "stderr"
+            for output in cell.outputs
+        )
 
 
 def test_images_have_alt_text_and_links_lead_to_files(prose, path):
@@ -103,7 +121,10 @@ def test_is_light(path):
 def test_has_a_solution_that_is_not_printed_beside_the_exercise(document, path):
     number = path.name[:2]
     assert (TUTORIALS / "solutions" / f"{number}.py").is_file()
-    assert any(f'check("{number}", answer)' in cell.source and "answer = ..." in cell.source for cell in document.cells)
+    assert any(
+        f'check("{number}", answer)' in cell.source and "answer = ..." in cell.source
+        for cell in document.cells
+    )
 
 
 def test_holds_claims_that_are_tested(path):

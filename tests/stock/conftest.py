@@ -1,4 +1,6 @@
-"""What tests of the case study share: few days, a small network, and a model version, each made once."""
+"""What tests of the case study share: few days, a small network, and a model version, each made
+once.
+"""
 
 from pathlib import Path
 
@@ -21,7 +23,11 @@ def trained(frame: pd.DataFrame) -> train.Trained:
 
 
 @pytest.fixture(scope="session")
-def version(trained: train.Trained, frame: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def version(
+    trained: train.Trained, frame: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """That network as version 3 of the model `msft`. Read only."""
     directory = tmp_path_factory.mktemp("models") / "msft" / "3"
-    return model.save(trained.model, directory, train.card(trained, frame, "MSFT (bundled)", directory))
+    return model.save(
+        trained.model, directory, train.card(trained, frame, "MSFT (bundled)", directory)
+    )

@@ -15,7 +15,10 @@ pytestmark = pytest.mark.filterwarnings("error")  # a learner would see them
 
 
 def days(closes: list[float], length: int = 2, start: str = "2012-01-02"):
-    return windows(pd.Series(closes, pd.bdate_range(start, periods=len(closes), name="date"), dtype=float), length)
+    return windows(
+        pd.Series(closes, pd.bdate_range(start, periods=len(closes), name="date"), dtype=float),
+        length,
+    )
 
 
 BY_HAND = days([10, 20, 22, 22, 19, 24])
@@ -63,7 +66,10 @@ def test_a_forecast_of_no_change_hits_nothing():
 
 def test_persistence_has_no_skill_and_a_perfect_forecast_all_of_it():
     walk = random_walk(60)
-    nothing, perfect = evaluate.score(evaluate.persistence(walk), walk), evaluate.score(walk.targets, walk)
+    nothing, perfect = (
+        evaluate.score(evaluate.persistence(walk), walk),
+        evaluate.score(walk.targets, walk),
+    )
     assert (nothing.skill, nothing.skill_low, nothing.skill_high) == (0, 0, 0)
     assert (nothing.dm, nothing.dm_p) == (0, 1)
     assert (perfect.skill, perfect.skill_low, perfect.skill_high) == (1, 1, 1)
@@ -77,7 +83,10 @@ def test_the_interval_of_the_hits_is_wilsons():
     scores = evaluate.score(evaluate.window_mean(walk), walk)
     n, p, z = scores.days, scores.hits, stats.norm.ppf(0.975)
     assert 0 < p < 1
-    centre, spread = (p + z**2 / (2 * n)) / (1 + z**2 / n), z / (1 + z**2 / n) * math.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
+    centre, spread = (
+        (p + z**2 / (2 * n)) / (1 + z**2 / n),
+        z / (1 + z**2 / n) * math.sqrt(p * (1 - p) / n + z**2 / (4 * n**2)),
+    )
     assert (scores.hits_low, scores.hits_high) == pytest.approx((centre - spread, centre + spread))
 
 
@@ -85,9 +94,12 @@ def test_diebold_mariano_is_the_papers_formula_with_the_correction_for_few_days(
     generator = np.random.default_rng(1)
     losses, rival = generator.gamma(2, 1, 25), generator.gamma(2, 1.3, 25)
     d, n, h = losses - rival, 25, 1
-    raw = d.mean() / math.sqrt(((d - d.mean()) ** 2).mean() / n)  # at one day ahead the long-run variance is the variance
+    # at one day ahead the long-run variance is the variance
+    raw = d.mean() / math.sqrt(((d - d.mean()) ** 2).mean() / n)
     corrected = raw * math.sqrt((n + 1 - 2 * h + h * (h - 1) / n) / n)
-    assert evaluate.diebold_mariano(losses, rival) == pytest.approx((corrected, 2 * stats.t.sf(abs(corrected), n - 1)))
+    assert evaluate.diebold_mariano(losses, rival) == pytest.approx(
+        (corrected, 2 * stats.t.sf(abs(corrected), n - 1))
+    )
 
 
 def test_diebold_mariano_is_above_zero_when_the_rival_is_better():
@@ -103,7 +115,9 @@ def test_diebold_mariano_of_what_does_not_vary():
 
 
 def test_the_interval_of_the_skill_covers_the_true_skill_about_as_often_as_it_says():
-    """Errors of known size: the forecast's are 0.8 of persistence's on average, so the skill is 0.2."""
+    """Errors of known size: the forecast's are 0.8 of persistence's on average, so the skill is
+    0.2.
+    """
     covered = 0
     for draw in range(60):
         generator = np.random.default_rng(draw)
@@ -124,7 +138,11 @@ def test_the_interval_comes_from_the_seed():
 
     assert interval(0) == interval(0)
     assert interval(0) != interval(1)
-    assert interval(0)[0] < evaluate.score(evaluate.window_mean(walk), walk, resamples=100).skill < interval(0)[1]
+    assert (
+        interval(0)[0]
+        < evaluate.score(evaluate.window_mean(walk), walk, resamples=100).skill
+        < interval(0)[1]
+    )
 
 
 def test_below_ten_days_there_is_no_interval():
@@ -158,7 +176,9 @@ def test_prices_that_never_move_are_scored_without_a_fuss():
 
 def years(first: str = "2009-06-01", last: str = "2012-12-31"):
     dates = pd.bdate_range(first, last, name="date")
-    return windows(pd.Series(50 + np.random.default_rng(3).normal(0, 1, len(dates)).cumsum() / 10, dates), 3)
+    return windows(
+        pd.Series(50 + np.random.default_rng(3).normal(0, 1, len(dates)).cumsum() / 10, dates), 3
+    )
 
 
 def test_walk_forward_fits_on_what_came_before_the_year_and_on_all_of_it():
@@ -189,21 +209,36 @@ def test_walk_forward_says_of_each_year_what_score_says():
         (where,) = np.nonzero(made.dates.year == year)
         judged = made[where[0] : where[-1] + 1]
         alone = evaluate.score(evaluate.window_mean(judged), judged)
-        assert row.to_dict() == pytest.approx({"days": alone.days, "mae": alone.mae, "persistence_mae": alone.persistence_mae, "skill": alone.skill})
+        assert row.to_dict() == pytest.approx(
+            {
+                "days": alone.days,
+                "mae": alone.mae,
+                "persistence_mae": alone.persistence_mae,
+                "skill": alone.skill,
+            }
+        )
 
 
 def test_persistence_has_no_skill_in_any_year():
-    assert evaluate.walk_forward(years(), lambda past: evaluate.persistence, 2010).skill.tolist() == [0, 0, 0]
+    assert evaluate.walk_forward(
+        years(), lambda past: evaluate.persistence, 2010
+    ).skill.tolist() == [0, 0, 0]
 
 
 def test_a_year_of_fewer_than_twenty_days_is_left_out():
-    assert evaluate.walk_forward(years(last="2012-01-20"), lambda past: evaluate.persistence, 2010).index.tolist() == [2010, 2011]
+    assert evaluate.walk_forward(
+        years(last="2012-01-20"), lambda past: evaluate.persistence, 2010
+    ).index.tolist() == [2010, 2011]
 
 
 @pytest.mark.parametrize(
     ("last", "first_year", "says"),
     [
-        ("2012-12-31", 2009, "year 2009 cannot be judged: the windows run from 2009 to 2012; give a later year"),
+        (
+            "2012-12-31",
+            2009,
+            "year 2009 cannot be judged: the windows run from 2009 to 2012; give a later year",
+        ),
         ("2012-12-31", 2013, "year 2013 cannot be judged"),
         ("2012-01-20", 2012, "no year from 2012 on has 20 days to judge"),
     ],

@@ -37,7 +37,9 @@ def test_the_colours_are_okabe_and_itos():
 
 def test_lines_are_drawn_where_they_are_and_named_in_their_colour():
     values = {"one": [1, 2, 3], "two": np.array([3.0, 2, 1]), "three": [2, 2, 2], "four": [0, 1, 0]}
-    plots.lines(values, title="They cross.", x="day", y="dollars", at=[10, 20, 30], reference=("level", 2.5))
+    plots.lines(
+        values, title="They cross.", x="day", y="dollars", at=[10, 20, 30], reference=("level", 2.5)
+    )
     ax = plt.gca()
     assert titled(ax, "They cross.", "day", "dollars")
     *drawn, level = ax.lines
@@ -45,8 +47,14 @@ def test_lines_are_drawn_where_they_are_and_named_in_their_colour():
         assert line.get_xdata().tolist() == [10, 20, 30]
         assert line.get_ydata().tolist() == list(given)
     assert set(level.get_ydata()) == {2.5}
-    assert texts(ax) == dict(zip(values, (line.get_color() for line in drawn), strict=True)) | {"level": level.get_color()}
-    assert len({line.get_color() for line in drawn}) == len({line.get_linestyle() for line in drawn}) == 4
+    assert texts(ax) == dict(zip(values, (line.get_color() for line in drawn), strict=True)) | {
+        "level": level.get_color()
+    }
+    assert (
+        len({line.get_color() for line in drawn})
+        == len({line.get_linestyle() for line in drawn})
+        == 4
+    )
 
 
 def test_a_series_brings_its_own_days():
@@ -62,7 +70,13 @@ def test_a_log_axis_counts_in_powers_of_ten():
 
 @pytest.mark.parametrize("log", [False, True])
 def test_names_do_not_lie_on_each_other(log):
-    plots.lines({name: [1, end] for name, end in (("a", 2), ("b", 2), ("c", 2.001), ("d", 100))}, title="", x="", y="", log=log)
+    plots.lines(
+        {name: [1, end] for name, end in (("a", 2), ("b", 2), ("c", 2.001), ("d", 100))},
+        title="",
+        x="",
+        y="",
+        log=log,
+    )
     heights = sorted(text.xy[1] for text in plt.gca().texts)
     assert np.diff(heights).min() > 0.07
     order = sorted(plt.gca().texts, key=lambda text: text.xy[1])
@@ -70,7 +84,13 @@ def test_names_do_not_lie_on_each_other(log):
 
 
 def test_dots_are_one_a_run_beside_the_reference():
-    plots.dots([0.4, 0.2, 0.3], reference=("persistence", 0.18), title="Luck.", label="MAE, dollars", rows="seed")
+    plots.dots(
+        [0.4, 0.2, 0.3],
+        reference=("persistence", 0.18),
+        title="Luck.",
+        label="MAE, dollars",
+        rows="seed",
+    )
     ax = plt.gca()
     assert titled(ax, "Luck.", "MAE, dollars", "seed")
     runs, level = ax.lines
@@ -81,7 +101,12 @@ def test_dots_are_one_a_run_beside_the_reference():
 
 
 def test_bars_carry_their_numbers():
-    plots.bars({"talk": 0.4912, "relative": 0.185}, title="Doing nothing wins.", y="MAE, dollars", reference=("persistence", 0.177))
+    plots.bars(
+        {"talk": 0.4912, "relative": 0.185},
+        title="Doing nothing wins.",
+        y="MAE, dollars",
+        reference=("persistence", 0.177),
+    )
     ax = plt.gca()
     assert [bar.get_height() for bar in ax.patches] == [0.4912, 0.185]
     assert [label.get_text() for label in ax.get_xticklabels()] == ["talk", "relative"]
@@ -90,7 +115,12 @@ def test_bars_carry_their_numbers():
 
 
 def test_intervals_run_from_low_to_high_with_the_value_on_them():
-    plots.intervals({"talk": (-2, -1.5, -1), "relative": (-0.1, 0, 0.05)}, reference=("persistence", 0), title="Far below.", label="skill")
+    plots.intervals(
+        {"talk": (-2, -1.5, -1), "relative": (-0.1, 0, 0.05)},
+        reference=("persistence", 0),
+        title="Far below.",
+        label="skill",
+    )
     ax = plt.gca()
     drawn = [line.get_xdata() for line in ax.lines]
     assert [list(xs) for xs in drawn[:4]] == [[-2, -1], [-1.5], [-0.1, 0.05], [0]]
@@ -99,7 +129,9 @@ def test_intervals_run_from_low_to_high_with_the_value_on_them():
 
 
 def test_a_grid_is_white_at_zero_and_the_same_scale_each_time():
-    plots.grid([[-1, 0], [0.5, 1]], rows=["a", "b"], columns=["x", "y"], title="Gates.", label="how open")
+    plots.grid(
+        [[-1, 0], [0.5, 1]], rows=["a", "b"], columns=["x", "y"], title="Gates.", label="how open"
+    )
     ax, bar = plt.gcf().axes
     (image,) = ax.images
     assert image.get_array().tolist() == [[-1, 0], [0.5, 1]]
@@ -116,7 +148,9 @@ def test_a_grid_is_white_at_zero_and_the_same_scale_each_time():
         lambda ax: plots.lines({"a": [1, 2]}, title="t", x="", y="", ax=ax),
         lambda ax: plots.dots([1], reference=("r", 1), title="t", label="", ax=ax),
         lambda ax: plots.bars({"a": 1}, title="t", y="", ax=ax),
-        lambda ax: plots.intervals({"a": (0, 1, 2)}, reference=("r", 1), title="t", label="", ax=ax),
+        lambda ax: plots.intervals(
+            {"a": (0, 1, 2)}, reference=("r", 1), title="t", label="", ax=ax
+        ),
         lambda ax: plots.grid([[0]], rows=["a"], columns=["b"], title="t", label="", ax=ax),
     ],
     ids=["lines", "dots", "bars", "intervals", "grid"],
@@ -129,7 +163,14 @@ def test_every_figure_can_be_a_part_of_another(draw):
     assert len(plt.get_fignums()) == 1
 
 
-TRIALS = pd.DataFrame({"rate": [0.001, 0.01, 0.1], "window": [10.0, 2, 6], "cell": ["lstm", "gru", "lstm"], "error": [0.3, 0.2, math.nan]})
+TRIALS = pd.DataFrame(
+    {
+        "rate": [0.001, 0.01, 0.1],
+        "window": [10.0, 2, 6],
+        "cell": ["lstm", "gru", "lstm"],
+        "error": [0.3, 0.2, math.nan],
+    }
+)
 
 
 def drawn(trials: pd.DataFrame, **options) -> tuple[plt.Axes, dict[float, object]]:
@@ -142,13 +183,16 @@ def drawn(trials: pd.DataFrame, **options) -> tuple[plt.Axes, dict[float, object
 def test_steps_hold_a_number_until_the_next():
     plots.lines({"tpe": [3, 2, 1]}, title="", x="", y="", steps=True)
     plots.lines({"tpe": [3, 2, 1]}, title="", x="", y="", ax=plt.figure().subplots())
-    assert [figure.axes[0].lines[0].get_drawstyle() for figure in map(plt.figure, plt.get_fignums())] == ["steps-post", "default"]
+    assert [
+        figure.axes[0].lines[0].get_drawstyle() for figure in map(plt.figure, plt.get_fignums())
+    ] == ["steps-post", "default"]
 
 
 def test_each_line_crosses_every_axis_at_its_value():
     _, lines = drawn(TRIALS, log=["rate"])
     assert set(lines) == {0, 1}  # the trial without an error is left out
-    assert lines[0].get_ydata().tolist() == pytest.approx([1, 0, 0, 0])  # 0.01 of 0.001 to 0.01; 2 of 2 to 10; gru of gru, lstm; 0.2 of 0.2 to 0.3
+    # 0.01 of 0.001 to 0.01; 2 of 2 to 10; gru of gru, lstm; 0.2 of 0.2 to 0.3
+    assert lines[0].get_ydata().tolist() == pytest.approx([1, 0, 0, 0])
     assert lines[1].get_ydata().tolist() == pytest.approx([0, 1, 1, 1])
 
 
@@ -175,7 +219,12 @@ def test_the_best_is_red_thick_and_on_top_and_the_better_the_darker(largest, bes
 
 def test_the_axes_are_named_and_carry_the_values_that_were_given():
     ax, _ = drawn(TRIALS.dropna(), log=["rate"])
-    assert [text.get_text() for text in ax.get_xticklabels()] == ["rate", "window", "cell", "MAE, dollars"]
+    assert [text.get_text() for text in ax.get_xticklabels()] == [
+        "rate",
+        "window",
+        "cell",
+        "MAE, dollars",
+    ]
     assert ax.get_title(loc="left") == "One wins."
     ax.figure.canvas.draw()
     ticks = [[text.get_text() for text in axis.get_yticklabels()] for axis in ax.child_axes]

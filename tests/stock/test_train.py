@@ -32,15 +32,26 @@ def weights(network) -> np.ndarray:
 
 
 def test_the_defaults_are_the_talks():
-    assert dataclasses.asdict(Hyperparameters()) == {"network": "relative", "window": 3, "units": 64, "learning_rate": 0.001, "epochs": 100, "seed": 0}
+    assert dataclasses.asdict(Hyperparameters()) == {
+        "network": "relative",
+        "window": 3,
+        "units": 64,
+        "learning_rate": 0.001,
+        "epochs": 100,
+        "seed": 0,
+    }
 
 
 def test_training_gives_the_parts_the_progress_and_the_scores(trained, frame):
     assert [len(part) for part in trained.parts] == [94, 12, 12]
     assert trained.parts.test.dates[-1] == frame.index[-1]
     assert [each.epochs for each in trained.progress] == [10, 12]
-    assert trained.scores == evaluate.score(model.forecast(trained.model, trained.parts.test), trained.parts.test)
-    assert trained.scores.persistence_mae == pytest.approx(float(frame["adj_close"].diff().abs().iloc[-12:].mean()), rel=1e-5)
+    assert trained.scores == evaluate.score(
+        model.forecast(trained.model, trained.parts.test), trained.parts.test
+    )
+    assert trained.scores.persistence_mae == pytest.approx(
+        float(frame["adj_close"].diff().abs().iloc[-12:].mean()), rel=1e-5
+    )
 
 
 def test_the_same_prices_and_hyperparameters_give_the_same_numbers(trained, frame):
@@ -72,7 +83,14 @@ def test_a_series_shorter_than_its_window_is_refused():
 def test_the_card_says_what_the_contract_asks_for(version, trained, frame):
     card = json.loads((version / "card.json").read_text())
     assert (card["name"], card["version"], card["network"]) == ("msft", 3, "relative")
-    assert card["hyperparameters"] == {"network": "relative", "window": 3, "units": 4, "learning_rate": 0.001, "epochs": 12, "seed": 0}
+    assert card["hyperparameters"] == {
+        "network": "relative",
+        "window": 3,
+        "units": 4,
+        "learning_rate": 0.001,
+        "epochs": 12,
+        "seed": 0,
+    }
     assert card["data"] == {
         "series": "MSFT (bundled)",
         "column": "adj_close",
@@ -89,8 +107,18 @@ def test_the_card_says_what_the_contract_asks_for(version, trained, frame):
     assert card["libraries"]["numpy"] == np.__version__
 
 
-@pytest.mark.parametrize(("directory", "name", "number"), [("models/msft/12", "msft", 12), ("models/msft", "msft", 1), ("1", "here", 1), ("msft", "msft", 1)])
-def test_the_directory_gives_the_name_and_the_version(directory, name, number, trained, frame, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("directory", "name", "number"),
+    [
+        ("models/msft/12", "msft", 12),
+        ("models/msft", "msft", 1),
+        ("1", "here", 1),
+        ("msft", "msft", 1),
+    ],
+)
+def test_the_directory_gives_the_name_and_the_version(
+    directory, name, number, trained, frame, tmp_path, monkeypatch
+):
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     card = train.card(trained, frame, "x", model.Path(directory))
@@ -100,7 +128,10 @@ def test_the_directory_gives_the_name_and_the_version(directory, name, number, t
 def test_a_score_that_is_no_number_is_null(trained, frame, tmp_path):
     scores = dataclasses.replace(trained.scores, skill_low=float("nan"), dm=float("inf"))
     card = train.card(dataclasses.replace(trained, scores=scores), frame, "x", tmp_path / "1")
-    written = json.loads((model.save(trained.model, tmp_path / "1", card) / "card.json").read_text(), parse_constant=pytest.fail)
+    written = json.loads(
+        (model.save(trained.model, tmp_path / "1", card) / "card.json").read_text(),
+        parse_constant=pytest.fail,
+    )
     assert written["scores"]["test"]["skill_low"] is written["scores"]["test"]["dm"] is None
 
 
@@ -119,7 +150,10 @@ def printed():
 
 def test_every_line_is_a_metric_that_katib_reads_in_full(printed):
     lines = [KATIB.fullmatch(line) for line in printed]
-    assert [line and line[1] for line in lines] == ["Training-MAE", "Validation-MAE"] * 2 + ["Test-MAE", "Persistence-MAE"]
+    assert [line and line[1] for line in lines] == ["Training-MAE", "Validation-MAE"] * 2 + [
+        "Test-MAE",
+        "Persistence-MAE",
+    ]
     assert all(float(line[2]) > 0 for line in lines)
 
 
@@ -139,8 +173,12 @@ def test_a_value_of_any_size_is_read_in_full(value, capsys, monkeypatch, trained
 
 def test_the_program_prints_the_numbers_of_the_function(printed, trained):
     numbers = [float(line.split("=")[1]) for line in printed]
-    errors = [error for each in trained.progress for error in (each.training_mae, each.validation_mae)]
-    assert numbers == pytest.approx([*errors, trained.scores.mae, trained.scores.persistence_mae], rel=1e-5)
+    errors = [
+        error for each in trained.progress for error in (each.training_mae, each.validation_mae)
+    ]
+    assert numbers == pytest.approx(
+        [*errors, trained.scores.mae, trained.scores.persistence_mae], rel=1e-5
+    )
 
 
 def test_a_file_of_ones_own_gives_the_numbers_of_the_same_prices(tmp_path, capsys, frame, printed):
@@ -155,17 +193,26 @@ def test_a_file_of_ones_own_gives_the_numbers_of_the_same_prices(tmp_path, capsy
 
 @pytest.fixture
 def given(monkeypatch, trained):
-    """The prices and hyperparameters that the program would train with; it is `trained` that comes out."""
+    """The prices and hyperparameters that the program would train with; it is `trained` that comes
+    out.
+    """
     kept = []
-    monkeypatch.setattr(train, "train", lambda frame, chosen, report: kept.append((frame, chosen)) or trained)
+    monkeypatch.setattr(
+        train, "train", lambda frame, chosen, report: kept.append((frame, chosen)) or trained
+    )
     return kept
 
 
 def test_every_argument_reaches_the_training(given):
-    words = "--network talk --window 7 --units 5 --learning-rate 0.02 --epochs 9 --seed 8 --ticker ibm --start 2012-03-01 --end 2012-12-31"
+    words = (
+        "--network talk --window 7 --units 5 --learning-rate 0.02 --epochs 9 --seed 8 --ticker ibm"
+        " --start 2012-03-01 --end 2012-12-31"
+    )
     train.main(words.split())
     ((prices_given, chosen),) = given
-    assert chosen == Hyperparameters("talk", window=7, units=5, learning_rate=0.02, epochs=9, seed=8)
+    assert chosen == Hyperparameters(
+        "talk", window=7, units=5, learning_rate=0.02, epochs=9, seed=8
+    )
     pd.testing.assert_frame_equal(prices_given, prices.load("IBM", "2012-03-01", "2012-12-31"))
 
 
@@ -176,10 +223,27 @@ def test_without_arguments_the_defaults_and_all_of_microsoft_are_used(given):
     pd.testing.assert_frame_equal(prices_given, prices.load("MSFT"))
 
 
-def test_the_card_names_the_ticker_as_the_market_does_and_the_days_that_were_chosen(given, tmp_path):
-    train.main(["--ticker", "ibm", "--start", "2012-09-05", "--end", "2012-12-31", "--output", str(tmp_path / "1")])
+def test_the_card_names_the_ticker_as_the_market_does_and_the_days_that_were_chosen(
+    given, tmp_path
+):
+    train.main(
+        [
+            "--ticker",
+            "ibm",
+            "--start",
+            "2012-09-05",
+            "--end",
+            "2012-12-31",
+            "--output",
+            str(tmp_path / "1"),
+        ]
+    )
     data = json.loads((tmp_path / "1" / "card.json").read_text())["data"]
-    assert (data["series"], data["first_day"], data["last_day"]) == ("IBM (bundled)", "2012-09-05", "2012-12-31")
+    assert (data["series"], data["first_day"], data["last_day"]) == (
+        "IBM (bundled)",
+        "2012-09-05",
+        "2012-12-31",
+    )
 
 
 def test_the_live_source_is_asked_only_when_it_is_named(monkeypatch, frame, given):
@@ -201,10 +265,22 @@ def test_the_live_source_is_asked_only_when_it_is_named(monkeypatch, frame, give
 # The program as a process
 
 
-def test_a_process_gives_the_same_numbers_and_ctrl_c_ends_it_without_a_traceback_or_a_trace(tmp_path, printed):
-    command = [sys.executable, "-m", "kubeflow_workshop.stock.train", *SMALL[:-1], "10000000", "--output", str(tmp_path / "models" / "msft" / "1")]
+def test_a_process_gives_the_same_numbers_and_ctrl_c_ends_it_without_a_traceback_or_a_trace(
+    tmp_path, printed
+):
+    command = [
+        sys.executable,
+        "-m",
+        "kubeflow_workshop.stock.train",
+        *SMALL[:-1],
+        "10000000",
+        "--output",
+        str(tmp_path / "models" / "msft" / "1"),
+    ]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     try:
         assert [process.stdout.readline().rstrip() for _ in range(2)] == printed[:2]
         process.send_signal(signal.SIGINT)

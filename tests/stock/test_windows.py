@@ -10,7 +10,9 @@ from kubeflow_workshop.stock.windows import Split, Windows, split, windows
 
 
 def closes(count: int) -> pd.Series:
-    return pd.Series(np.arange(count, dtype=float), pd.bdate_range("2012-01-02", periods=count, name="date"))
+    return pd.Series(
+        np.arange(count, dtype=float), pd.bdate_range("2012-01-02", periods=count, name="date")
+    )
 
 
 def test_windows_never_let_the_target_into_the_inputs():
@@ -25,7 +27,10 @@ def test_windows_never_let_the_target_into_the_inputs():
 def test_windows_are_those_of_the_loop_to_the_bit(ticker, length):
     series = prices.load(ticker)["adj_close"]
     made, values = windows(series, length), series.tolist()
-    inputs = np.array([[[price] for price in values[day - length : day]] for day in range(length, len(values))], dtype=np.float32)
+    inputs = np.array(
+        [[[price] for price in values[day - length : day]] for day in range(length, len(values))],
+        dtype=np.float32,
+    )
     assert made.inputs.dtype == made.targets.dtype == np.float32
     assert made.inputs.shape == inputs.shape == (len(series) - length, length, 1)
     assert made.inputs.tobytes() == inputs.tobytes()
@@ -79,7 +84,14 @@ def test_a_part_of_the_windows_keeps_inputs_targets_and_dates_together():
     [
         (10, 0, "window 0 is too short; a window holds at least 1 day"),
         (10, -3, "window -3 is too short"),
-        (3, 3, "3 prices are too few for a window of 3 days and the day after it; take a shorter window or a longer range"),
+        (
+            3,
+            3,
+            (
+                "3 prices are too few for a window of 3 days and the day after it; take a shorter"
+                " window or a longer range"
+            ),
+        ),
         (0, 1, "0 prices are too few"),
     ],
 )
@@ -114,12 +126,22 @@ def test_no_price_after_a_part_is_in_its_windows():
 
 
 def test_the_shares_may_be_others():
-    assert [len(part) for part in split(windows(closes(103), 3), train=0.5, validation=0.25)] == [50, 25, 25]
+    assert [len(part) for part in split(windows(closes(103), 3), train=0.5, validation=0.25)] == [
+        50,
+        25,
+        25,
+    ]
 
 
 @pytest.mark.parametrize(("count", "empty"), [(1, "train"), (2, "validation"), (5, "validation")])
 def test_too_few_windows_to_split_are_refused(count, empty):
-    with pytest.raises(CourseError, match=f"{count} windows are too few to split: nothing is left for {empty}; take a longer range"):
+    with pytest.raises(
+        CourseError,
+        match=(
+            f"{count} windows are too few to split: nothing is left for {empty}; take a longer"
+            " range"
+        ),
+    ):
         split(windows(closes(count + 3), 3))
 
 

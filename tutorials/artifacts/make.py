@@ -1,12 +1,18 @@
-"""Write the objects that the notebooks make, so that the course can be entered anywhere: `python tutorials/artifacts/make.py`."""
+"""Write the objects that the notebooks make, so that the course can be entered anywhere: `python
+tutorials/artifacts/make.py`.
+"""
 
 from pathlib import Path
 
 from kubeflow_workshop.katib import spec
 
 ARTIFACTS = {
-    "stock-lstm.yaml": "# The case study's Experiment, which notebook 05 explains. On this laptop: workshop tune tutorials/artifacts/stock-lstm.yaml\n"
-    "# On a cluster: the same with WORKSHOP_TARGET=cluster, or kubectl create -f. Written by tutorials/artifacts/make.py.\n" + spec.as_text(spec.case_study()),
+    "stock-lstm.yaml": (
+        "# The case study's Experiment, which notebook 05 explains. On this laptop: workshop tune"
+        " tutorials/artifacts/stock-lstm.yaml\n# On a cluster: the same with"
+        " WORKSHOP_TARGET=cluster, or kubectl create -f. Written by tutorials/artifacts/make.py.\n"
+        + spec.as_text(spec.case_study())
+    ),
 }
 
 if __name__ == "__main__":

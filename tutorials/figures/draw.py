@@ -1,8 +1,9 @@
-"""Draws the diagrams of the notebooks as SVG files into this folder: `python tutorials/figures/draw.py`.
+"""Draws the diagrams of the notebooks as SVG files into this folder: `python
+tutorials/figures/draw.py`.
 
-Standard library only, the same bytes at each run. The colours are those of Okabe and Ito (2008), which people with any kind of colour vision can
-tell apart. Text is at least 15 units high on a page 900 units wide. What stands in `_{}` at the
-end of a text is lowered: c_{t}.
+Standard library only, the same bytes at each run. The colours are those of Okabe and Ito (2008),
+which people with any kind of colour vision can tell apart. Text is at least 15 units high on a page
+900 units wide. What stands in `_{}` at the end of a text is lowered: c_{t}.
 """
 
 import math
@@ -11,7 +12,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from xml.sax.saxutils import escape
 
-BLUE, ORANGE, GREEN, RED, SKY, PINK = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7"
+BLUE, ORANGE, GREEN, RED, SKY, PINK = (
+    "#0072B2",
+    "#E69F00",
+    "#009E73",
+    "#D55E00",
+    "#56B4E9",
+    "#CC79A7",
+)
 INK, GREY, PALE, WHITE = "#222222", "#666666", "#F4F5F7", "#FFFFFF"
 WIDTH = 900
 
@@ -35,71 +43,188 @@ class Picture:
     def svg(self) -> str:
         """The page as the text of an SVG file."""
         head = (
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {self.height}" width="{WIDTH}" height="{self.height}" role="img" '
-            f'aria-labelledby="title desc" font-family="Helvetica, Arial, sans-serif" fill="{INK}">'
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {self.height}"'
+            f' width="{WIDTH}" height="{self.height}" role="img" aria-labelledby="title desc"'
+            f' font-family="Helvetica, Arial, sans-serif" fill="{INK}">'
         )
-        about = f'<title id="title">{escape(self.title)}</title>\n<desc id="desc">{escape(self.description)}</desc>'
-        return "\n".join([head, about, f'<rect width="{WIDTH}" height="{self.height}" fill="{WHITE}"/>', *self.parts, "</svg>\n"])
+        about = (
+            f'<title id="title">{escape(self.title)}</title>\n<desc'
+            f' id="desc">{escape(self.description)}</desc>'
+        )
+        return "\n".join(
+            [
+                head,
+                about,
+                f'<rect width="{WIDTH}" height="{self.height}" fill="{WHITE}"/>',
+                *self.parts,
+                "</svg>\n",
+            ]
+        )
 
-    def text(self, x: float, y: float, words: str, *, size: int = 16, colour: str = INK, bold: bool = False, anchor: str = "middle") -> None:
+    def text(
+        self,
+        x: float,
+        y: float,
+        words: str,
+        *,
+        size: int = 16,
+        colour: str = INK,
+        bold: bool = False,
+        anchor: str = "middle",
+    ) -> None:
         """One line; y is its middle."""
         weight = ' font-weight="bold"' if bold else ""
         low = rf'<tspan dy="{size * 0.28:.4g}" font-size="{size * 0.7:.4g}">\1</tspan>'
         spans = re.sub(r"_\{(.*)\}$", low, escape(words))
-        self.parts.append(f'<text x="{x:g}" y="{y + size * 0.35:.4g}" font-size="{size}" text-anchor="{anchor}" fill="{colour}"{weight}>{spans}</text>')
+        self.parts.append(
+            f'<text x="{x:g}" y="{y + size * 0.35:.4g}" font-size="{size}" text-anchor="{anchor}"'
+            f' fill="{colour}"{weight}>{spans}</text>'
+        )
 
-    def lines(self, x: float, y: float, words: Sequence[str], *, size: int = 16, colour: str = INK, bold: bool = False, anchor: str = "middle") -> None:
+    def lines(
+        self,
+        x: float,
+        y: float,
+        words: Sequence[str],
+        *,
+        size: int = 16,
+        colour: str = INK,
+        bold: bool = False,
+        anchor: str = "middle",
+    ) -> None:
         """Several lines around the middle y."""
         for number, line in enumerate(words):
-            self.text(x, y + (number - (len(words) - 1) / 2) * size * 1.3, line, size=size, colour=colour, bold=bold, anchor=anchor)
+            self.text(
+                x,
+                y + (number - (len(words) - 1) / 2) * size * 1.3,
+                line,
+                size=size,
+                colour=colour,
+                bold=bold,
+                anchor=anchor,
+            )
 
-    def rect(self, x: float, y: float, w: float, h: float, *, fill: str = WHITE, stroke: str = "none", radius: float = 10, dashed: bool = False) -> None:
+    def rect(
+        self,
+        x: float,
+        y: float,
+        w: float,
+        h: float,
+        *,
+        fill: str = WHITE,
+        stroke: str = "none",
+        radius: float = 10,
+        dashed: bool = False,
+    ) -> None:
         """A rectangle with round corners."""
         dashes = ' stroke-dasharray="6 5"' if dashed else ""
-        self.parts.append(f'<rect x="{x:g}" y="{y:g}" width="{w:g}" height="{h:g}" rx="{radius:g}" fill="{fill}" stroke="{stroke}" stroke-width="2"{dashes}/>')
+        self.parts.append(
+            f'<rect x="{x:g}" y="{y:g}" width="{w:g}" height="{h:g}" rx="{radius:g}" fill="{fill}"'
+            f' stroke="{stroke}" stroke-width="2"{dashes}/>'
+        )
 
-    def box(self, x: float, y: float, w: float, h: float, head: str, *below: str, colour: str = BLUE, dashed: bool = False, size: int = 18) -> None:
+    def box(
+        self,
+        x: float,
+        y: float,
+        w: float,
+        h: float,
+        head: str,
+        *below: str,
+        colour: str = BLUE,
+        dashed: bool = False,
+        size: int = 18,
+    ) -> None:
         """A box with a bold head and lines under it, all in the middle."""
         self.rect(x, y, w, h, fill=tint(colour), stroke=colour, dashed=dashed)
         middle, step = y + h / 2, 20
         self.text(x + w / 2, middle - len(below) * step / 2, head, size=size, bold=True)
         for number, line in enumerate(below):
-            self.text(x + w / 2, middle - len(below) * step / 2 + size * 0.2 + (number + 1) * step, line, size=15)
+            self.text(
+                x + w / 2,
+                middle - len(below) * step / 2 + size * 0.2 + (number + 1) * step,
+                line,
+                size=15,
+            )
 
-    def badge(self, x: float, y: float, words: str, *, colour: str = BLUE, width: float = 34) -> None:
+    def badge(
+        self, x: float, y: float, words: str, *, colour: str = BLUE, width: float = 34
+    ) -> None:
         """A filled pill with a number in it."""
         self.rect(x - width / 2, y - 13, width, 26, fill=colour, radius=13)
         self.text(x, y, words, size=16, colour=WHITE, bold=True)
 
-    def circle(self, x: float, y: float, radius: float, *, fill: str = WHITE, stroke: str = "none") -> None:
+    def circle(
+        self, x: float, y: float, radius: float, *, fill: str = WHITE, stroke: str = "none"
+    ) -> None:
         """A disc."""
-        self.parts.append(f'<circle cx="{x:g}" cy="{y:g}" r="{radius:g}" fill="{fill}" stroke="{stroke}" stroke-width="2"/>')
+        self.parts.append(
+            f'<circle cx="{x:g}" cy="{y:g}" r="{radius:g}" fill="{fill}" stroke="{stroke}"'
+            ' stroke-width="2"/>'
+        )
 
-    def line(self, points: Sequence[Point], *, colour: str = GREY, width: float = 2.5, dashed: bool = False) -> None:
+    def line(
+        self,
+        points: Sequence[Point],
+        *,
+        colour: str = GREY,
+        width: float = 2.5,
+        dashed: bool = False,
+    ) -> None:
         """A line through the points."""
         path = " ".join(f"{x:.4g},{y:.4g}" for x, y in points)
         dashes = ' stroke-dasharray="6 5"' if dashed else ""
-        self.parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="{width}" stroke-linejoin="round"{dashes}/>')
+        self.parts.append(
+            f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="{width}"'
+            f' stroke-linejoin="round"{dashes}/>'
+        )
 
-    def arrow(self, *points: Point, colour: str = GREY, dashed: bool = False, width: float = 2.5) -> None:
+    def arrow(
+        self, *points: Point, colour: str = GREY, dashed: bool = False, width: float = 2.5
+    ) -> None:
         """A line with a head at its last point."""
         (x0, y0), (x1, y1) = points[-2:]
         turn, size = math.atan2(y1 - y0, x1 - x0), 11
         neck = (x1 - size * math.cos(turn), y1 - size * math.sin(turn))
         self.line([*points[:-1], neck], colour=colour, width=width, dashed=dashed)
-        wings = [(x1 - size * 1.15 * math.cos(turn + side), y1 - size * 1.15 * math.sin(turn + side)) for side in (0.42, -0.42)]
+        wings = [
+            (x1 - size * 1.15 * math.cos(turn + side), y1 - size * 1.15 * math.sin(turn + side))
+            for side in (0.42, -0.42)
+        ]
         head = " ".join(f"{x:.4g},{y:.4g}" for x, y in [(x1, y1), *wings])
         self.parts.append(f'<polygon points="{head}" fill="{colour}"/>')
 
 
-CLOSES = (32.29, 32.08, 31.80, 31.56, 31.84, 32.01, 31.99, 32.04, 32.67, 32.77, 32.85, 32.60, 32.20, 31.99, 31.91, 32.00)
-"""Microsoft's closing prices from 2012-03-01 on, dollars, as traded: the curves in the pictures are real."""
+CLOSES = (
+    32.29,
+    32.08,
+    31.80,
+    31.56,
+    31.84,
+    32.01,
+    31.99,
+    32.04,
+    32.67,
+    32.77,
+    32.85,
+    32.60,
+    32.20,
+    31.99,
+    31.91,
+    32.00,
+)
+"""Microsoft's closing prices from 2012-03-01 on, dollars, as traded: the curves in the pictures are
+real.
+"""
 
 
 def curve(x: float, y: float, w: float, h: float, count: int = len(CLOSES)) -> list[Point]:
     """The first closing prices, scaled into a rectangle."""
     low, high = min(CLOSES[:count]), max(CLOSES[:count])
-    return [(x + w * number / (count - 1), y + h - h * (close - low) / (high - low)) for number, close in enumerate(CLOSES[:count])]
+    return [
+        (x + w * number / (count - 1), y + h - h * (close - low) / (high - low))
+        for number, close in enumerate(CLOSES[:count])
+    ]
 
 
 def case_study() -> Picture:
@@ -107,9 +232,10 @@ def case_study() -> Picture:
     page = Picture(
         440,
         "The case study in one picture",
-        "Prices are cut into windows of three days, an LSTM reads a window and forecasts tomorrow's close. The forecast 'tomorrow = today' takes the "
-        "last price of the window and costs nothing. Both are judged on days that neither has seen. Three open questions: does yesterday determine "
-        "tomorrow, does normalising help, is the parameter good enough?",
+        "Prices are cut into windows of three days, an LSTM reads a window and forecasts tomorrow's"
+        " close. The forecast 'tomorrow = today' takes the last price of the window and costs"
+        " nothing. Both are judged on days that neither has seen. Three open questions: does"
+        " yesterday determine tomorrow, does normalising help, is the parameter good enough?",
     )
     page.text(30, 30, "Is the forecast any good?", size=22, bold=True, anchor="start")
     page.rect(30, 62, 190, 128, fill=PALE)
@@ -134,7 +260,11 @@ def case_study() -> Picture:
     page.box(686, 212, 184, 68, "judge", "both on the same days", colour=GREEN)
     page.line([(30, 312), (870, 312)], colour="#D5D7DB", width=1.5)
     page.text(30, 338, "Open questions", size=16, bold=True, anchor="start", colour=GREY)
-    for x, first, second in ((30, "Does yesterday", "determine tomorrow?"), (318, "Does normalising", "help?"), (606, "Is the parameter", "good enough?")):
+    for x, first, second in (
+        (30, "Does yesterday", "determine tomorrow?"),
+        (318, "Does normalising", "help?"),
+        (606, "Is the parameter", "good enough?"),
+    ):
         page.rect(x, 358, 264, 64, fill=tint(PINK), stroke=PINK)
         page.circle(x + 36, 390, 19, fill=WHITE, stroke=PINK)
         page.text(x + 36, 390, "?", size=24, bold=True)
@@ -154,9 +284,10 @@ def ml_system() -> Picture:
     page = Picture(
         430,
         "A traditional system and an ML system",
-        "In a traditional system only code has versions: it is built and deployed, and the same code behaves in the same way. In an ML system code, "
-        "data and model each have versions: code and data are trained into a model, the model is deployed, and each of the three can change the "
-        "behaviour.",
+        "In a traditional system only code has versions: it is built and deployed, and the same"
+        " code behaves in the same way. In an ML system code, data and model each have versions:"
+        " code and data are trained into a model, the model is deployed, and each of the three can"
+        " change the behaviour.",
     )
     page.rect(20, 20, 310, 390, fill=PALE)
     page.text(175, 48, "A traditional system", size=20, bold=True)
@@ -181,7 +312,15 @@ def ml_system() -> Picture:
     versions(page, 664, 298, 12, GREEN)
     page.arrow((516, 308), (478, 308))
     page.box(380, 280, 94, 56, "deploy", colour=GREY)
-    page.lines(615, 374, ["Each of the three can change the behaviour,", "so each needs versions, tests and a way back."], size=16)
+    page.lines(
+        615,
+        374,
+        [
+            "Each of the three can change the behaviour,",
+            "so each needs versions, tests and a way back.",
+        ],
+        size=16,
+    )
     page.lines(782, 316, ["the world", "moves on"], size=15, colour=GREY)
     page.arrow((776, 290), (776, 144), colour=ORANGE, dashed=True)
     return page
@@ -192,8 +331,9 @@ def life_cycle() -> Picture:
     page = Picture(
         430,
         "The life cycle of an ML system, with the notebook that teaches each stage",
-        "A loop: data (notebook 03), explore (03), build and train (01, 02, 04), tune (05), pipeline (06, 07, 08), serve (09, 10), watch for drift "
-        "(11), close the loop (12), and back to data. Notebook 00, start here, stands in the middle.",
+        "A loop: data (notebook 03), explore (03), build and train (01, 02, 04), tune (05),"
+        " pipeline (06, 07, 08), serve (09, 10), watch for drift (11), close the loop (12), and"
+        " back to data. Notebook 00, start here, stands in the middle.",
     )
     stages = [
         (30, 50, "data", "prices of 13 years", ["03"], BLUE),
@@ -208,7 +348,12 @@ def life_cycle() -> Picture:
     for x, y, head, below, numbers, colour in stages:
         page.box(x, y, 174, 92, head, below, colour=colour)
         for place, number in enumerate(numbers):
-            page.badge(x + 87 + (place - (len(numbers) - 1) / 2) * 40, y, number, colour=colour if colour != ORANGE else "#8A5F00")
+            page.badge(
+                x + 87 + (place - (len(numbers) - 1) / 2) * 40,
+                y,
+                number,
+                colour=colour if colour != ORANGE else "#8A5F00",
+            )
     for x in (208, 430, 652):
         page.arrow((x, 96), (x + 40, 96))
         page.arrow((x + 40, 336), (x, 336))
@@ -226,12 +371,15 @@ def platform() -> Picture:
     page = Picture(
         520,
         "Without Kubeflow and with it",
-        "Without Kubeflow you would have to be an expert in containers, Kubernetes, storage, networking, GPUs, schedulers, service mesh, sign-in, "
-        "monitoring, workflow engines, model servers and secrets. With it you use Notebooks, Katib, Pipelines, KServe and Hub, on Kubernetes. It is "
-        "composable, portable and scalable.",
+        "Without Kubeflow you would have to be an expert in containers, Kubernetes, storage,"
+        " networking, GPUs, schedulers, service mesh, sign-in, monitoring, workflow engines, model"
+        " servers and secrets. With it you use Notebooks, Katib, Pipelines, KServe and Hub, on"
+        " Kubernetes. It is composable, portable and scalable.",
     )
     page.rect(20, 20, 370, 340, fill=PALE)
-    page.lines(205, 56, ["Without Kubeflow you would have", "to be an expert in"], size=19, bold=True)
+    page.lines(
+        205, 56, ["Without Kubeflow you would have", "to be an expert in"], size=19, bold=True
+    )
     skills = [
         "containers",
         "Kubernetes",
@@ -282,11 +430,16 @@ def laptop_cluster() -> Picture:
     page = Picture(
         400,
         "One object, one switch, two places",
-        "The same three objects, the Experiment, the pipeline YAML and the model with its InferenceService, pass one switch, WORKSHOP_TARGET. Set to "
-        "laptop, they run as processes of this machine; set to cluster, they are sent to Kubeflow and run as Pods.",
+        "The same three objects, the Experiment, the pipeline YAML and the model with its"
+        " InferenceService, pass one switch, WORKSHOP_TARGET. Set to laptop, they run as processes"
+        " of this machine; set to cluster, they are sent to Kubeflow and run as Pods.",
     )
     page.text(140, 36, "the objects", size=19, bold=True)
-    for y, head, below in ((62, "Experiment", "YAML, for Katib"), (158, "pipeline", "YAML, for Pipelines"), (254, "model", "with InferenceService")):
+    for y, head, below in (
+        (62, "Experiment", "YAML, for Katib"),
+        (158, "pipeline", "YAML, for Pipelines"),
+        (254, "model", "with InferenceService"),
+    ):
         page.box(30, y, 220, 76, head, below)
     page.text(140, 362, "the same for both", size=16, colour=GREY)
     page.line([(258, 100), (290, 100), (290, 292), (258, 292)])
@@ -300,8 +453,28 @@ def laptop_cluster() -> Picture:
     page.arrow((440, 146), (440, 106), (596, 106), colour=ORANGE)
     page.arrow((440, 246), (440, 286), (596, 286), colour=GREEN, dashed=True)
     for y, colour, head, rows in (
-        (24, ORANGE, "this laptop", ["a trial is a process", "a step is a process", "the server is a process", "no network, no account"]),
-        (208, GREEN, "a Kubeflow cluster", ["a trial is a Pod", "a step is a Pod", "the server is a Pod, or several", "many machines, many people"]),
+        (
+            24,
+            ORANGE,
+            "this laptop",
+            [
+                "a trial is a process",
+                "a step is a process",
+                "the server is a process",
+                "no network, no account",
+            ],
+        ),
+        (
+            208,
+            GREEN,
+            "a Kubeflow cluster",
+            [
+                "a trial is a Pod",
+                "a step is a Pod",
+                "the server is a Pod, or several",
+                "many machines, many people",
+            ],
+        ),
     ):
         page.rect(600, y, 280, 168, fill=tint(colour), stroke=colour)
         page.text(624, y + 30, head, size=19, bold=True, anchor="start")
@@ -315,17 +488,27 @@ def dashboard() -> Picture:
     page = Picture(
         560,
         "Kubeflow's central dashboard: a drawing, not a screenshot",
-        "A side menu with Notebooks, Tensorboards, Models, Volumes, Experiments (AutoML), Experiments (KFP), Pipelines, Runs, Recurring runs, "
-        "Artifacts and Executions, a namespace chooser at the top, and a page with cards beside the menu. Each entry bears the number of the notebook "
-        "that uses it.",
+        "A side menu with Notebooks, Tensorboards, Models, Volumes, Experiments (AutoML),"
+        " Experiments (KFP), Pipelines, Runs, Recurring runs, Artifacts and Executions, a namespace"
+        " chooser at the top, and a page with cards beside the menu. Each entry bears the number of"
+        " the notebook that uses it.",
     )
     page.rect(20, 20, 860, 490, fill=WHITE, stroke=GREY)
     page.rect(21, 21, 296, 488, fill="#1F3A5F", radius=9)
     page.text(44, 48, "Kubeflow", size=20, colour=WHITE, bold=True, anchor="start")
     entries = [
-        ("Notebooks", "all"), ("Tensorboards", "–"), ("Models", "09-10"), ("Volumes", "06"), ("Experiments (AutoML)", "05"), ("Experiments (KFP)", "06"),
-        ("Pipelines", "06-08"), ("Runs", "06"), ("Recurring runs", "12"), ("Artifacts", "06"), ("Executions", "06"),
-    ]  # fmt: skip
+        ("Notebooks", "all"),
+        ("Tensorboards", "–"),
+        ("Models", "09-10"),
+        ("Volumes", "06"),
+        ("Experiments (AutoML)", "05"),
+        ("Experiments (KFP)", "06"),
+        ("Pipelines", "06-08"),
+        ("Runs", "06"),
+        ("Recurring runs", "12"),
+        ("Artifacts", "06"),
+        ("Executions", "06"),
+    ]
     colours = [SKY, SKY, GREEN, GREY, ORANGE, *[PINK] * 6]
     for number, ((entry, notebook), colour) in enumerate(zip(entries, colours, strict=True)):
         y = 88 + number * 38
@@ -337,9 +520,11 @@ def dashboard() -> Picture:
     page.text(572, 54, "▾", size=16)
     page.text(604, 54, "what you see is this one's", size=15, colour=GREY, anchor="start")
     cards = [
-        ("Notebooks, Tensorboards", "write, and watch a training", SKY), ("Models", "what answers requests now", GREEN),
-        ("Volumes", "disks that outlive a Pod", GREY), ("Experiments (AutoML)", "Katib's searches and trials", ORANGE),
-    ]  # fmt: skip
+        ("Notebooks, Tensorboards", "write, and watch a training", SKY),
+        ("Models", "what answers requests now", GREEN),
+        ("Volumes", "disks that outlive a Pod", GREY),
+        ("Experiments (AutoML)", "Katib's searches and trials", ORANGE),
+    ]
     for number, (head, below, colour) in enumerate(cards):
         x, y = 340 + number % 2 * 264, 92 + number // 2 * 112
         page.box(x, y, 252, 96, head, below, colour=colour, size=17)
@@ -353,7 +538,13 @@ def dashboard() -> Picture:
     ]
     for number, row in enumerate(rows):
         page.text(360, 370 + number * 29, row, size=16, anchor="start")
-    page.text(450, 537, "A drawing, not a screenshot. Numbers: the notebook that uses the entry.", size=15, colour=GREY)
+    page.text(
+        450,
+        537,
+        "A drawing, not a screenshot. Numbers: the notebook that uses the entry.",
+        size=15,
+        colour=GREY,
+    )
     return page
 
 
@@ -362,9 +553,10 @@ def lstm_cell() -> Picture:
     page = Picture(
         484,
         "The LSTM cell",
-        "The cell state runs along the top from c of the step before to c of this step: it is multiplied by the forget gate f, then the input gate i "
-        "times the candidate is added. The gates are computed from x of this step and h of the one before. The output gate o times the tanh of the "
-        "cell state is h of this step.",
+        "The cell state runs along the top from c of the step before to c of this step: it is"
+        " multiplied by the forget gate f, then the input gate i times the candidate is added. The"
+        " gates are computed from x of this step and h of the one before. The output gate o times"
+        " the tanh of the cell state is h of this step.",
     )
     page.rect(120, 44, 660, 364, fill=PALE)
     page.arrow((60, 100), (231, 100), colour=BLUE, width=4)
@@ -374,7 +566,12 @@ def lstm_cell() -> Picture:
     page.line([(60, 340), (650, 340)], colour=GREY)
     page.arrow((170, 436), (170, 342))
     page.circle(170, 340, 5, fill=GREY)
-    gates = ((250, "σ", "f_{t}", "forget gate"), (390, "σ", "i_{t}", "input gate"), (530, "tanh", "c̃_{t}", "candidate"), (650, "σ", "o_{t}", "output gate"))
+    gates = (
+        (250, "σ", "f_{t}", "forget gate"),
+        (390, "σ", "i_{t}", "input gate"),
+        (530, "tanh", "c̃_{t}", "candidate"),
+        (650, "σ", "o_{t}", "output gate"),
+    )
     for x, function, symbol, name in gates:
         page.line([(x, 340), (x, 306)])
         if x != 650:
@@ -410,10 +607,13 @@ def rnn_unrolled() -> Picture:
     page = Picture(
         350,
         "An RNN cell unrolled over the words I am a good guy",
-        "Five copies of one cell with the same weights stand side by side. Each reads one word, I, am, a, good, guy, and hands its state h to the "
-        "next. The last one answers: what comes next?",
+        "Five copies of one cell with the same weights stand side by side. Each reads one word, I,"
+        " am, a, good, guy, and hands its state h to the next. The last one answers: what comes"
+        " next?",
     )
-    page.text(450, 30, "One cell, drawn once a word: all five have the same weights", size=19, bold=True)
+    page.text(
+        450, 30, "One cell, drawn once a word: all five have the same weights", size=19, bold=True
+    )
     words = ["I", "am", "a", "good", "guy"]
     for number, word in enumerate(words, start=1):
         x = 24 + number * 142
@@ -440,10 +640,13 @@ def windows() -> Picture:
     page = Picture(
         520,
         "Windows of three prices, and the chronological split",
-        "A window of three prices slides along the price series one day at a time; the price after each window is its target. The windows are then "
-        "split in the order of time: the oldest 80 percent to train, the next 10 to validate, the newest 10 to test.",
+        "A window of three prices slides along the price series one day at a time; the price after"
+        " each window is its target. The windows are then split in the order of time: the oldest 80"
+        " percent to train, the next 10 to validate, the newest 10 to test.",
     )
-    page.text(30, 32, "Three prices in, the next one is the target", size=20, bold=True, anchor="start")
+    page.text(
+        30, 32, "Three prices in, the next one is the target", size=20, bold=True, anchor="start"
+    )
     points = curve(80, 70, 760, 90, count=12)
     for number, (x, y) in enumerate(points[:6]):
         page.line([(x, y), (x, min(206 + 40 * number, 286))], colour="#E3E5E9", width=1.5)
@@ -452,7 +655,15 @@ def windows() -> Picture:
         page.circle(x, y, 7, fill=INK)
     for number, row in enumerate((206, 246, 286)):
         xs = [x for x, _ in points[number : number + 4]]
-        page.rect(xs[0] - 20, row - 15, xs[2] - xs[0] + 40, 30, fill=tint(BLUE, 0.25), stroke=BLUE, radius=15)
+        page.rect(
+            xs[0] - 20,
+            row - 15,
+            xs[2] - xs[0] + 40,
+            30,
+            fill=tint(BLUE, 0.25),
+            stroke=BLUE,
+            radius=15,
+        )
         for x in xs[:3]:
             page.circle(x, row, 7, fill=BLUE)
         page.circle(xs[3], row, 9, fill=WHITE, stroke=RED)
@@ -462,7 +673,14 @@ def windows() -> Picture:
     page.text(after + 46, 246, "a day later: window 2", size=17, anchor="start")
     page.text(after + 46, 286, "and so on, to the last price", size=17, anchor="start")
     page.line([(30, 330), (870, 330)], colour="#D5D7DB", width=1.5)
-    page.text(30, 360, "The windows, split in the order of time: nothing is shuffled", size=20, bold=True, anchor="start")
+    page.text(
+        30,
+        360,
+        "The windows, split in the order of time: nothing is shuffled",
+        size=20,
+        bold=True,
+        anchor="start",
+    )
     for x, w, share, head, below, colour in (
         (30, 612, "80 %", "train", "the network learns from these", BLUE),
         (650, 106, "10 %", "validate", "to choose", ORANGE),
@@ -494,7 +712,9 @@ PICTURES = {
 def main() -> None:
     """Write every picture beside this file."""
     for name, draw in PICTURES.items():
-        Path(__file__).with_name(f"{name}.svg").write_text(draw().svg(), encoding="utf-8", newline="\n")
+        Path(__file__).with_name(f"{name}.svg").write_text(
+            draw().svg(), encoding="utf-8", newline="\n"
+        )
 
 
 if __name__ == "__main__":

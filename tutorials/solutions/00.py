@@ -2,7 +2,10 @@
 
 from kubeflow_workshop.stock import prices
 
-HINT = "the forecast for a day is the price of the day before, so two prices are enough: `closes.iloc[-1]` is the last one."
+HINT = (
+    "the forecast for a day is the price of the day before, so two prices are enough:"
+    " `closes.iloc[-1]` is the last one."
+)
 
 
 def answer():

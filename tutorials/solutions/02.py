@@ -2,7 +2,10 @@
 
 import math
 
-HINT = "first the gate: which f gives f ** 20 == 0.5? Then undo the sigmoid: f = 1 / (1 + exp(-b)) means b = log(f / (1 - f))."
+HINT = (
+    "first the gate: which f gives f ** 20 == 0.5? Then undo the sigmoid: f = 1 / (1 + exp(-b))"
+    " means b = log(f / (1 - f))."
+)
 TOLERANCE = 0.005  # two decimals are enough
 
 

@@ -2,7 +2,10 @@
 
 from kubeflow_workshop.stock import prices
 
-HINT = "pct_change() gives the move of each day, abs() drops its sign; and which of the two closing prices knows nothing of splits?"
+HINT = (
+    "pct_change() gives the move of each day, abs() drops its sign; and which of the two closing"
+    " prices knows nothing of splits?"
+)
 
 
 def answer() -> int:

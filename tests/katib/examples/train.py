@@ -1,4 +1,6 @@
-"""Stands in for the training programs of the examples: takes their arguments, prints or writes their metrics."""
+"""Stands in for the training programs of the examples: takes their arguments, prints or writes
+their metrics.
+"""
 
 import argparse
 import json
@@ -17,6 +19,11 @@ for epoch in range(1, chosen.num_epochs + 1):
     accuracy = 0.9 - chosen.lr - 0.1 / epoch
     if chosen.log_path:
         with open(chosen.log_path, "a", encoding="utf-8") as log:
-            print(json.dumps({"accuracy": f"{accuracy:.4f}", "loss": f"{1 - accuracy:.4f}"}), file=log)
+            print(
+                json.dumps({"accuracy": f"{accuracy:.4f}", "loss": f"{1 - accuracy:.4f}"}), file=log
+            )
     else:
-        print(f"{os.environ.get('TRIAL_NAME', '')} epoch {epoch}: Train-accuracy={accuracy + 0.05:.4f} Validation-accuracy={accuracy:.4f}")
+        print(
+            f"{os.environ.get('TRIAL_NAME', '')} epoch {epoch}:"
+            f" Train-accuracy={accuracy + 0.05:.4f} Validation-accuracy={accuracy:.4f}"
+        )
