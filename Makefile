@@ -36,6 +36,7 @@ bench: $(VENV)/installed
 NOTEBOOKS ?= $(wildcard tutorials/[0-9]*.ipynb tutorials/solutions/[0-9]*.ipynb)
 notebooks: $(VENV)/installed
 	$(BIN)/python tutorials/colab.py
+	$(BIN)/python tutorials/minutes.py
 	$(BIN)/python tests/offline.py $(BIN)/python tutorials/execute.py $(NOTEBOOKS)
 	$(BIN)/workshop tour --output tutorials/figures
 

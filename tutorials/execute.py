@@ -24,6 +24,7 @@ def execute(path: Path) -> float:
         document,
         timeout=600,
         record_timing=False,
+        coalesce_streams=True,  # else a print may be cut where the machine paused
         resources={"metadata": {"path": str(path.parent)}},
     ).execute()
     seconds = time.monotonic() - begin

@@ -69,12 +69,17 @@ def notebook(
     """Evaluate an expression in the notebook of the test's claim, after checking that the claim
     stands there.
     """
-    marker = request.node.get_closest_marker("claim")
-    number, quote = marker.kwargs["number"], marker.kwargs["quote"]
-    where = [*TUTORIALS.glob(f"{number}-*.ipynb"), *TUTORIALS.glob(f"solutions/{number}-*.ipynb")]
-    cells = [cell for path in where for cell in nbformat.read(path, as_version=4).cells]
-    prose = " ".join(
-        " ".join(cell.source for cell in cells if cell.cell_type == "markdown").split()
-    )
-    assert " ".join(quote.split()) in prose, f"notebook {number} no longer says: {quote}"
+    for marker in request.node.iter_markers("claim"):
+        number, quote = marker.kwargs["number"], marker.kwargs["quote"]
+        where = [f"{number}-*.ipynb", f"solutions/{number}-*.ipynb"]
+        cells = [
+            cell
+            for pattern in where
+            for path in TUTORIALS.glob(pattern)
+            for cell in nbformat.read(path, as_version=4).cells
+        ]
+        prose = " ".join(
+            " ".join(cell.source for cell in cells if cell.cell_type == "markdown").split()
+        )
+        assert " ".join(quote.split()) in prose, f"notebook {number} no longer says: {quote}"
     return lambda expression: executed(number).value(expression)

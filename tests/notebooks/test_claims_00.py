@@ -1,5 +1,9 @@
 """What notebook 00 says is so."""
 
+import re
+from pathlib import Path
+
+import nbformat
 import pytest
 
 from kubeflow_workshop import doctor
@@ -67,3 +71,28 @@ def test_the_laptop_track_is_what_the_doctor_looks_for(notebook):
 @claim("00", "4 cores and 8 GB of memory")
 def test_the_cluster_track_is_what_the_doctor_looks_for(notebook):
     assert (doctor.CLUSTER_CORES, doctor.CLUSTER_MEMORY) == (4, 8)
+
+
+@claim("00", "This version holds notebooks 00 to 05")
+@claim("00", "Notebooks 06 to 12 are coming.")
+def test_the_map_says_which_notebooks_are_here(notebook):
+    folder = Path(__file__).parents[2] / "tutorials"
+    (path,) = folder.glob("00-*.ipynb")
+    text = "\n".join(cell.source for cell in nbformat.read(path, as_version=4).cells)
+    rows = re.findall(r"\| (\d\d) \| .+ \| (you are here|here|coming) \|", text)
+    here = {file.name[:2] for file in folder.glob("[0-9]*.ipynb")}
+    assert {number for number, state in rows if state != "coming"} == here
+    assert len(rows) == 13
+
+
+@claim("00", "24.55 dollars. It became 24.68, so the forecast was 13 cents too low.")
+def test_what_the_solution_says_of_the_last_day(notebook):
+    assert notebook("[float(price) for price in closes.iloc[-2:]]") == pytest.approx(
+        [24.55, 24.68], abs=0.005
+    )
+    assert notebook("float(closes.diff().iloc[-1])") == pytest.approx(0.13, abs=0.005)
+
+
+@claim("00", "half of the year's days were off by less than 20 cents")
+def test_the_median_error_of_the_year(notebook):
+    assert notebook("float(steps.median())") == pytest.approx(0.2, abs=0.005)
