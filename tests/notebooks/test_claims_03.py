@@ -66,7 +66,7 @@ def test_what_the_two_clouds_show(notebook):
     assert (after_a_rise, after_a_fall) == pytest.approx((0.5, 0.5), abs=0.08)
 
 
-@claim("03", "Luck alone gives up to ±0.12, and our −0.01 is far inside.")
+@claim("03", "In 95 of 100 worlds, luck alone gives at most ±0.12, and our −0.01 is far inside.")
 def test_luck_moves_a_year_by_a_tenth(notebook):
     widths = notebook(
         "[float(np.percentile([abs(with_the_next_day(one)) for one in coin_worlds(returns, 1000,"

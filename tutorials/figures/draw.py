@@ -251,10 +251,10 @@ def case_study() -> Picture:
     page.arrow((426, 126), (482, 126))
     page.box(486, 82, 130, 88, "LSTM", "learns", colour=BLUE)
     page.arrow((620, 126), (682, 126))
-    page.box(686, 82, 184, 88, "tomorrow's close", "a forecast, dollars", colour=RED)
+    page.box(686, 82, 184, 88, "tomorrow's close", "a forecast, dollars", colour=RED, size=17)
     page.arrow((342, 194), (342, 246), (452, 246), colour=ORANGE)
     page.text(352, 229, "the last price", size=15, anchor="start")
-    page.box(456, 212, 190, 68, "tomorrow = today", "costs nothing", colour=ORANGE)
+    page.box(456, 212, 190, 68, "tomorrow = today", "costs nothing", colour=ORANGE, size=17)
     page.arrow((650, 246), (682, 246), colour=ORANGE)
     page.arrow((778, 174), (778, 208), colour=RED)
     page.box(686, 212, 184, 68, "judge", "both on the same days", colour=GREEN)
@@ -268,7 +268,7 @@ def case_study() -> Picture:
         page.rect(x, 358, 264, 64, fill=tint(PINK), stroke=PINK)
         page.circle(x + 36, 390, 19, fill=WHITE, stroke=PINK)
         page.text(x + 36, 390, "?", size=24, bold=True)
-        page.lines(x + 70, 390, [first, second], size=18, anchor="start")
+        page.lines(x + 66, 390, [first, second], size=17, anchor="start")
     return page
 
 
