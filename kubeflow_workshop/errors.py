@@ -1,4 +1,4 @@
-"""What a user can mend, told in one sentence."""
+"""Mistakes that a user can mend, told in one sentence."""
 
 import argparse
 import sys
@@ -46,8 +46,8 @@ def exit_with_one_sentence(command: Callable[[], int | None]) -> int:
 
 
 def _require_a_temporary_directory() -> None:
-    """TensorFlow's import needs one, and dies without: in a container, say, whose root file system
-    is read-only.
+    """TensorFlow needs one when it is imported, and crashes without. A container whose root file
+    system is read-only may have none.
     """
     try:
         tempfile.gettempdir()

@@ -1,4 +1,4 @@
-"""Where the files that travel with the course are, in a checkout and in an installed package."""
+"""Where to find the files that come with the course, in a checkout and in an installed package."""
 
 from pathlib import Path
 

@@ -20,16 +20,16 @@ STEPS = ("prices", "train the talk's network", "train the relative network", "tu
 FIRST_DAY = "2012-03-01"
 TRIALS = 6
 EPOCHS = 30
-"""Of each trial: a short search, to see one. Notebook 05 has a longer one."""
+"""Of each trial. The search is short, to show what one looks like; notebook 05 has a longer one."""
 
 
 def run(output: Path) -> Path:
-    """Prices, training, tuning, judgement: a line a step, a table, and a figure.
+    """Take the prices, train, tune and judge: print one line per step and a table, draw a figure.
 
     What each step does is taught in notebooks 03 to 05.
 
     Args:
-        output: the directory that the figure is written to, made if need be.
+        output: the directory that the figure is written to, which is made if it does not exist.
 
     Returns:
         The path of the figure.
@@ -93,8 +93,8 @@ def _step(steps: Iterator[str]) -> Iterator:
 
 
 def _tune() -> "train.Hyperparameters":
-    """Search with a Katib Experiment on this machine, wherever WORKSHOP_TARGET points: a tour needs
-    no cluster.
+    """Search with a Katib Experiment, on this machine whatever WORKSHOP_TARGET says: a tour needs no
+    cluster.
     """
     from kubeflow_workshop.katib import spec
     from kubeflow_workshop.katib.laptop import Laptop
@@ -129,7 +129,7 @@ def _tune() -> "train.Hyperparameters":
 
 
 def _judge(trained: dict) -> pd.DataFrame:
-    """A row a forecaster: its error on the test days, and its skill against persistence."""
+    """One row per forecaster: its error on the test days, and its skill against persistence."""
     rows = {
         network: (
             result.scores.mae,
@@ -140,7 +140,7 @@ def _judge(trained: dict) -> pd.DataFrame:
     }
     rows["tomorrow = today"] = (trained["talk"].scores.persistence_mae, 0.0, "")
     return pd.DataFrame.from_dict(
-        rows, orient="index", columns=["test MAE, dollars", "skill", "95 % of it"]
+        rows, orient="index", columns=["test MAE, dollars", "skill", "95 % interval"]
     )
 
 
