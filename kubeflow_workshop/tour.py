@@ -93,7 +93,7 @@ def _step(steps: Iterator[str]) -> Iterator:
 
 
 def _tune() -> "train.Hyperparameters":
-    """Search with a Katib Experiment, on this machine whatever WORKSHOP_TARGET says: a tour needs no
+    """Search with a Katib Experiment, and here whatever WORKSHOP_TARGET says: a tour needs no
     cluster.
     """
     from kubeflow_workshop.katib import spec
