@@ -30,12 +30,14 @@ def exercise(tmp_path, monkeypatch):
     """`exercise(solution, key)` makes exercise 99-1, in an installed package."""
     monkeypatch.setattr(files, "PACKAGE", tmp_path)
 
-    def write(solution: str = "answer = 0.1349", key: str = KEY) -> None:
+    def write(
+        solution: str = "answer = 0.1349", key: str = KEY, explanation: str = "Because."
+    ) -> None:
         sources = {
             "question": "What is it?",
             "solution": solution,
             "check": "",
-            "explanation": "Because.",
+            "explanation": explanation,
             "key": key,
         }
         cells = [
@@ -251,6 +253,14 @@ def test_an_exercise_may_judge_by_a_function_of_its_own(answer, words, exercise,
     assert said("99-1", answer) == words
 
 
+def test_long_lines_are_wrapped_and_lists_are_left_alone(exercise, capsys):
+    exercise(explanation="word " * 50 + "\n\n- first\n- second")
+    learn.check("99-1", 0.13)
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines[:3])) <= 100
+    assert lines[3:5] == ["- first", "- second"]
+
+
 def test_an_exercise_that_waits_is_not_judged(exercise, capsys):
     exercise("raise AssertionError('not asked yet')")
     learn.check("99-1", ...)
@@ -283,7 +293,7 @@ def test_both_verdicts_say_where_the_solution_is(exercise, capsys, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "exercise", ["98-1", "00-9", "00", "3", "", "03-", "../../pyproject-1", "*-1"]
+    "exercise", ["98-1", "00-9", "00", "3", "", "03-", "../../pyproject-1", "/etc-1", "*-1"]
 )
 def test_an_unknown_exercise_is_refused(exercise):
     with pytest.raises(CourseError, match=r"is no exercise of this course; use .* such as '03-1'"):
