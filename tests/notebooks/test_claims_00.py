@@ -58,21 +58,6 @@ def test_one_cent_changes_the_fingerprint(notebook):
     assert same < 20  # of 64 digits, 4 fall together by chance
 
 
-@claim("00", "It needs Python 3.11 to 3.13, 4 GB of memory and 4 GB of disk.")
-def test_the_laptop_track_is_what_the_doctor_looks_for(notebook):
-    assert (doctor.OLDEST, doctor.NEWEST, doctor.LAPTOP_MEMORY, doctor.DISK) == (
-        (3, 11),
-        (3, 13),
-        4,
-        4,
-    )
-
-
-@claim("00", "4 cores and 8 GB of memory")
-def test_the_cluster_track_is_what_the_doctor_looks_for(notebook):
-    assert (doctor.CLUSTER_CORES, doctor.CLUSTER_MEMORY) == (4, 8)
-
-
 @claim("00", "This version holds notebooks 00 to 05")
 @claim("00", "Notebooks 06 to 12 are coming.")
 def test_the_map_says_which_notebooks_are_here(notebook):
@@ -96,3 +81,18 @@ def test_what_the_solution_says_of_the_last_day(notebook):
 @claim("00", "half of the year's days were off by less than 20 cents")
 def test_the_median_error_of_the_year(notebook):
     assert notebook("float(steps.median())") == pytest.approx(0.2, abs=0.005)
+
+
+@claim("00", "It needs Python 3.11 to 3.13, 4 GB of memory and 4 GB of disk.")
+def test_the_laptop_track_is_what_the_doctor_looks_for(notebook):
+    assert (doctor.OLDEST, doctor.NEWEST, doctor.LAPTOP_MEMORY, doctor.DISK) == (
+        (3, 11),
+        (3, 13),
+        4,
+        4,
+    )
+
+
+@claim("00", "4 cores and 8 GB of memory")
+def test_the_cluster_track_is_what_the_doctor_looks_for(notebook):
+    assert (doctor.CLUSTER_CORES, doctor.CLUSTER_MEMORY) == (4, 8)
