@@ -14,10 +14,10 @@ import pytest
 import yaml
 from kubeflow_install import steps
 
-from kubeflow_workshop import IMAGE
+from kubeflow_workshop import IMAGE, case_study
 from kubeflow_workshop.errors import CourseError
-from kubeflow_workshop.katib import cluster, spec
-from kubeflow_workshop.katib.laptop import substitute
+from kubeflow_workshop.katib import cluster
+from kubeflow_workshop.katib.plan import substitute
 from tests.install.conftest import ROOT
 
 VERSION = json.loads((ROOT / "install/versions.json").read_text())["node"]["version"].removeprefix(
@@ -60,7 +60,7 @@ def made() -> Iterator[dict]:
         if path.name != "kustomization.yaml":
             yield from yaml.safe_load_all(path.read_text())
     yield login()
-    template = spec.case_study()["spec"]["trialTemplate"]
+    template = case_study.experiment()["spec"]["trialTemplate"]
     values = {parameter["name"]: "8" for parameter in template["trialParameters"]}
     yield substitute(template["trialSpec"], values) | {
         "metadata": {"name": "stock-lstm-abcdefgh", "namespace": "kubeflow-workshop"}

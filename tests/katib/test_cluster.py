@@ -13,6 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from kubeflow_workshop import kube
 from kubeflow_workshop.errors import CourseError
 from kubeflow_workshop.katib import cluster as door
 from kubeflow_workshop.katib.cluster import Cluster
@@ -50,7 +51,7 @@ def at_home(monkeypatch, tmp_path):
     monkeypatch.setattr(
         "kubernetes.config.incluster_config.SERVICE_CERT_FILENAME", str(tmp_path / "account/ca.crt")
     )
-    monkeypatch.setattr(door, "PAUSE", 0.01)
+    monkeypatch.setattr(kube, "PAUSE", 0.01)
 
 
 @pytest.fixture
@@ -430,7 +431,7 @@ def test_a_cluster_that_is_away_for_a_moment_is_waited_for(api):
 
 
 def test_a_cluster_that_stays_away_is_told_in_the_end(api, monkeypatch):
-    monkeypatch.setattr(door, "AWAY_SECONDS", 0.05)
+    monkeypatch.setattr(kube, "AWAY_SECONDS", 0.05)
     api.put("experiments", experiment("Created"))
 
     def stop(handler):
@@ -557,7 +558,7 @@ def test_a_cluster_that_is_off(monkeypatch, tmp_path):
 
 
 def test_a_cluster_that_is_silent(monkeypatch, tmp_path):
-    monkeypatch.setattr(door, "ANSWER_WITHIN", (0.1, 0.1))
+    monkeypatch.setattr(kube, "ANSWER_WITHIN", (0.1, 0.1))
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv(
             "KUBECONFIG",
