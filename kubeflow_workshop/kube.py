@@ -49,8 +49,8 @@ class Kind:
     """A kind of object, as the API addresses it.
 
     Attributes:
-        name: such as `Experiment`.
-        plural: such as `experiments`; with a subresource, such as `pods/log`.
+        name: such as `Deployment`.
+        plural: such as `deployments`; with a subresource, such as `pods/log`.
         group: of the API; empty for Kubernetes' own core.
         version: of the API.
     """
@@ -62,7 +62,7 @@ class Kind:
 
     @property
     def resource(self) -> str:
-        """As kubectl and Roles name it, such as `experiments.kubeflow.org`."""
+        """As kubectl and Roles name it, such as `deployments.apps`."""
         return f"{self.plural}.{self.group}" if self.group else self.plural
 
 
@@ -75,7 +75,7 @@ class Platform:
     """What the sentences say of the platform whose objects are asked for.
 
     Attributes:
-        name: such as "Katib"; it is not installed where its kinds are unknown.
+        name: of the platform; it is not installed where its kinds are unknown.
         checker: what does not answer if the platform's admission webhook fails.
         checker_advice: what to do then.
         namespace_advice: what else a new namespace needs, after a comma; `{namespace}` stands for
