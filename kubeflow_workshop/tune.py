@@ -5,7 +5,6 @@ Taught in notebook 05. With `-o` the finished Experiment goes to standard output
 """
 
 import argparse
-import contextlib
 import sys
 from pathlib import Path
 
@@ -63,14 +62,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     document = spec.read(arguments.file)
     door = connect(arguments.state, arguments.commands)
-    notes = []
-    if isinstance(door, Laptop):
-        # also refuses what cannot run, before anything is deleted
-        notes = door.differences(document, str(arguments.file))
-    if arguments.replace and (name := document["metadata"].get("name")):
-        with contextlib.suppress(objects.AbsentError):  # there was none
-            door.delete(name)
-    name = door.create(document)
+    notes = door.differences(document, str(arguments.file)) if isinstance(door, Laptop) else []
+    name = door.create(document, replace=arguments.replace)
     for note in notes:
         print(f"On this laptop: {note}", file=sys.stderr)
     experiment = table.follow(door, name)
@@ -104,6 +97,7 @@ def _tell(experiment: dict, trials: list[dict]) -> None:
             )
     status = experiment["status"]
     print(f"{status['conditions'][-1]['message']}.", file=sys.stderr)
-    if best := status.get("currentOptimalTrial"):
+    best = status.get("currentOptimalTrial") or {}
+    if best.get("bestTrialName"):  # Katib writes an empty one while no trial has succeeded
         chosen = " ".join(f"{one['name']}={one['value']}" for one in best["parameterAssignments"])
         print(f"Best: {best['bestTrialName']} with {chosen}", file=sys.stderr)

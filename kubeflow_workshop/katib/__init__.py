@@ -16,8 +16,10 @@ class Door(Protocol):
     `objects.AbsentError` if there is no Experiment or Trial of that name.
     """
 
-    def create(self, document: dict) -> str:
-        """Start an Experiment from its document; returns its name at once."""
+    def create(self, document: dict, *, replace: bool = False) -> str:
+        """Start an Experiment from its document; returns its name at once. `replace` deletes the
+        Experiment of that name first, if there is one.
+        """
 
     def get(self, name: str) -> dict:
         """The Experiment with its status."""

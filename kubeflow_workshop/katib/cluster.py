@@ -4,11 +4,12 @@ import math
 import re
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from kubeflow_workshop.errors import CourseError
 from kubeflow_workshop.katib import rules, spec
 from kubeflow_workshop.kube import Kind, Kube, Platform
-from kubeflow_workshop.objects import conditions, state
+from kubeflow_workshop.objects import AbsentError, conditions, state
 
 GROUP, VERSION = spec.API_VERSION.split("/")
 EXPERIMENT = Kind("Experiment", "experiments", GROUP, VERSION)
@@ -57,12 +58,13 @@ class Cluster:
         self.namespace = self._kube.namespace
         self._namespaces: dict[str, str] = {}
 
-    def create(self, document: dict) -> str:
+    def create(self, document: dict, *, replace: bool = False) -> str:
         """Create an Experiment from its document, which is sent as it is.
 
         Args:
             document: a `kubeflow.org/v1beta1` Experiment; `metadata.namespace` goes before this
                 door's namespace.
+            replace: delete the Experiment of that name first, if there is one.
 
         Returns:
             The Experiment's name; the cluster chooses it where the document has
@@ -72,7 +74,11 @@ class Cluster:
             CourseError: as the class says; and if the name is taken, the namespace does not exist,
                 or Katib refuses the document.
         """
-        namespace = (document.get("metadata") or {}).get("namespace") or self.namespace
+        metadata = document.get("metadata") or {}
+        namespace = metadata.get("namespace") or self.namespace
+        if replace and (name := metadata.get("name")):
+            with suppress(AbsentError):
+                self._delete(name, namespace)
         created = self._kube.create(EXPERIMENT, namespace, document)
         name = created["metadata"]["name"]
         self._namespaces[name] = namespace
@@ -196,7 +202,11 @@ class Cluster:
             CourseError: as the class says; and if there is no such Experiment, or it is not gone
                 after two minutes: the deletion then goes on.
         """
-        namespace, deadline = self._namespace(name), time.monotonic() + DELETED_WITHIN
+        self._delete(name, self._namespace(name))
+        self._namespaces.pop(name, None)
+
+    def _delete(self, name: str, namespace: str) -> None:
+        deadline = time.monotonic() + DELETED_WITHIN
         self._kube.delete(EXPERIMENT, namespace, name)
         left = [
             *self._kube.until_gone(EXPERIMENT, namespace, deadline, named=name),
@@ -209,7 +219,6 @@ class Cluster:
                 " try again later or, if it stays so, see"
                 f" `kubectl describe {EXPERIMENT.resource} {name} -n {namespace}`."
             )
-        self._namespaces.pop(name, None)
 
     def ui(self) -> str:
         """Where Katib's own pages are, in a sentence.

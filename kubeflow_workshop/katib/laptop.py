@@ -12,6 +12,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from pathlib import Path
 
 from kubeflow_workshop.errors import CourseError
@@ -57,7 +58,7 @@ class Laptop:
         self.state, self._commands = Path(state), tuple(commands)
         self._searches: dict[str, _Search] = {}
 
-    def create(self, document: dict, where: str = "") -> str:
+    def create(self, document: dict, where: str = "", *, replace: bool = False) -> str:
         """Start an Experiment; returns its name at once.
 
         Taught in notebook 05.
@@ -65,15 +66,19 @@ class Laptop:
         Args:
             document: the raw document.
             where: what to call it in a message, such as the file's name.
+            replace: delete the Experiment of that name first, if there is one.
 
         Raises:
             CourseError: if Katib would not take it, the laptop cannot run it faithfully, or one of
-                that name is kept already; nothing has started then.
+                that name is kept already; nothing has started then, and nothing is deleted.
         """
         view = spec.check(document, where)
         planned = plan(view, self._commands, where)
         metadata = view.document["metadata"]
         store = Store(self.state, metadata.get("name") or metadata["generateName"] + _letters(5))
+        if replace:
+            with suppress(AbsentError):
+                self.delete(store.name)
         store.make()
         try:
             self._searches[store.name] = _Search(view, planned, store)

@@ -189,6 +189,29 @@ def test_a_deletion_is_over_when_the_experiment_and_its_trials_are_gone(api, lin
     assert cluster.create(DOCUMENT) == "window"
 
 
+@pytest.mark.parametrize("namespace", ["kubeflow-workshop", "team-c"])
+def test_replacing_deletes_in_the_documents_namespace_and_waits(api, namespace):
+    api.namespaces.add("team-c")
+    document = DOCUMENT | {"metadata": {"name": "window", "namespace": namespace}}
+    assert Cluster().create(document, replace=True) == "window"  # there was none
+    api.put("trials", trial("window-1", namespace=namespace))
+    api.lingering |= {"experiments": 2, "trials": 2}
+    cluster = Cluster()
+    assert cluster.create(document, replace=True) == "window"
+    assert cluster.trials("window") == []
+    assert cluster.get("window")["metadata"]["resourceVersion"] == "1008"
+
+
+def test_replacing_does_not_hide_what_forbids_the_deletion(api):
+    cluster = Cluster()
+    cluster.create(DOCUMENT)
+    api.refuse("DELETE", "experiments", 403, 'User "me" cannot delete resource "experiments"')
+    assert sentence(cluster.create, DOCUMENT, replace=True).startswith(
+        f"you may not delete experiments.kubeflow.org in {WHERE}; "
+    )
+    assert [method for method, *_ in api.asked].count("POST") == 1
+
+
 def test_a_deletion_that_takes_too_long_is_told(api, monkeypatch):
     monkeypatch.setattr(door, "DELETED_WITHIN", 0.1)
     cluster = Cluster()
