@@ -9,7 +9,7 @@ import random
 import warnings
 from collections.abc import Iterator, Mapping
 
-from kubeflow_workshop.katib.spec import GRID, MULTIVARIATE_TPE, RANDOM, TPE, count, value_at
+from kubeflow_workshop.katib.rules import GRID, MULTIVARIATE_TPE, RANDOM, TPE, count, value_at
 
 ALGORITHMS = (RANDOM, GRID, TPE, MULTIVARIATE_TPE)
 """What runs on the laptop."""
