@@ -251,7 +251,11 @@ def test_more_weights_help_an_rnn_but_not_reliably(notebook):
     assert min(larger) < notebook("float(hits['LSTM'].mean(axis=1).min())") - 0.05
 
 
-@claim("02", "The table of powers above tells you between which two values to look.")
+@claim(
+    "02",
+    "The table under *How far back the gradient reaches* tells you between which two values to"
+    " look.",
+)
 def test_the_exercise_lies_between_two_rows_of_the_table(notebook):
     assert notebook("float(sigmoid(2) ** 20) < 0.5 < float(sigmoid(4) ** 20)")
     assert notebook("float(sigmoid(3.3449) ** 20)") == pytest.approx(0.5, abs=0.0001)
