@@ -623,7 +623,11 @@ def rnn_unrolled() -> Picture:
         " next?",
     )
     page.text(
-        450, 30, "One cell, drawn once a word: all five have the same weights", size=19, bold=True
+        450,
+        30,
+        "One cell, drawn once for each word: all five have the same weights",
+        size=19,
+        bold=True,
     )
     words = ["I", "am", "a", "good", "guy"]
     for number, word in enumerate(words, start=1):
