@@ -117,6 +117,23 @@ def test_a_failed_experiment_is_exit_code_1_with_the_last_words_of_its_trials(tu
     assert "Experiment has failed because max failed count has reached." in err
 
 
+@pytest.mark.parametrize("target", ["cluster"], indirect=True)
+def test_the_empty_best_trial_of_a_cluster_is_none(tune, monkeypatch):
+    """Katib writes one as soon as the Experiment is there."""
+    empty = {"bestTrialName": "", "observation": {}}
+    put = StandIn.put
+
+    def as_katib(api: StandIn, resource: str, thing: dict) -> dict:
+        if resource == "experiments" and "status" in thing:
+            thing = thing | {"status": {"currentOptimalTrial": empty} | thing["status"]}
+        return put(api, resource, thing)
+
+    monkeypatch.setattr(StandIn, "put", as_katib)
+    code, _, err = tune(experiment("sh", "-c", "exit 1; ${trialParameters.x}"))
+    assert code == 0
+    assert "Best:" not in err
+
+
 @on_the_laptop
 def test_replace_deletes_nothing_for_an_experiment_that_is_refused(tune, door):
     document = experiment("sh", "-c", "echo loss=${trialParameters.x}", **GRID)
