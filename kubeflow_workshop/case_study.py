@@ -71,15 +71,24 @@ def experiment(
         "name": "training",
         "image": IMAGE,
         "command": command,
-        "resources": {"limits": {"cpu": "1", "memory": "2Gi"}},
+        # What a trial is promised is less than it may take: beside Kubeflow itself, two of them must
+        # find room on the smallest machine that install/ accepts.
+        "resources": {
+            "requests": {"cpu": "500m", "memory": "1Gi"},
+            "limits": {"cpu": "1", "memory": "2Gi"},
+        },
+    }
+    pod = {
+        # Katib's collector, a container beside ours, marks a trial that is stopped early in a file
+        # that our shell must be able to write. The image's user, for both.
+        "securityContext": {"runAsUser": 1000},
+        "containers": [container],
+        "restartPolicy": "Never",
     }
     trial = {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "spec": {
-            "backoffLimit": 0,
-            "template": {"spec": {"containers": [container], "restartPolicy": "Never"}},
-        },
+        "spec": {"backoffLimit": 0, "template": {"spec": pod}},
     }
     made = models.V1beta1Experiment(
         apiVersion=spec.API_VERSION,
