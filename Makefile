@@ -33,7 +33,7 @@ bench: $(VENV)/installed
 	$(BIN)/python tests/bench.py
 
 # Run every notebook and keep its outputs; the only thing that writes them. NOTEBOOKS=tutorials/03-stock-prices.ipynb runs one.
-NOTEBOOKS ?= $(wildcard tutorials/[0-9]*.ipynb)
+NOTEBOOKS ?= $(wildcard tutorials/[0-9]*.ipynb tutorials/solutions/[0-9]*.ipynb)
 notebooks: $(VENV)/installed
 	$(BIN)/python tutorials/colab.py
 	$(BIN)/python tests/offline.py $(BIN)/python tutorials/execute.py $(NOTEBOOKS)

@@ -1,27 +1,67 @@
 """What notebooks need: a function's source on the page, and exercises that check themselves."""
 
 import inspect
+import json
+import math
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from kubeflow_workshop import learn
+from kubeflow_workshop import files, learn
 from kubeflow_workshop.errors import CourseError
 from kubeflow_workshop.stock.windows import Windows, windows
 
-SOLUTIONS = Path(__file__).parents[1] / "tutorials/solutions"
+ROOT = Path(__file__).parents[1]
+EXERCISES = sorted(
+    {
+        cell["metadata"]["exercise"]
+        for path in ROOT.glob("tutorials/solutions/*.ipynb")
+        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]
+        if "exercise" in cell["metadata"]
+    }
+)
+KEY = 'decimals = 2\nhint = "look again."\nmistakes = {"sign": (-answer, "Which sign?")}'
 
 
 @pytest.fixture
-def solution(tmp_path, monkeypatch):
-    """`solution(text)` makes exercise 99."""
-    monkeypatch.setattr(learn, "course_file", lambda path: tmp_path / Path(path).name)
+def exercise(tmp_path, monkeypatch):
+    """`exercise(solution, key)` makes exercise 99-1, in an installed package."""
+    monkeypatch.setattr(files, "PACKAGE", tmp_path)
 
-    def write(text: str) -> None:
-        (tmp_path / "99.py").write_text(f'HINT = "Look again."\n{text}')
+    def write(solution: str = "answer = 0.1349", key: str = KEY) -> None:
+        sources = {
+            "question": "What is it?",
+            "solution": solution,
+            "check": "",
+            "explanation": "Because.",
+            "key": key,
+        }
+        cells = [
+            {"metadata": {"exercise": f"99-{n}", "tags": ["x", role]}, "source": [source]}
+            for n in (1, 2)
+            for role, source in sources.items()
+        ]
+        folder = tmp_path / "course/tutorials/solutions"
+        folder.mkdir(parents=True, exist_ok=True)
+        text = json.dumps({"cells": [{"metadata": {}, "source": "# Solutions"}, *cells]})
+        (folder / "99-any.ipynb").write_text(text, encoding="utf-8")
 
     return write
+
+
+@pytest.fixture
+def said(capsys):
+    """`said(exercise, answer)`: the words that `check` has for an answer, in one line, without the
+    place of the solution.
+    """
+
+    def say(exercise: str, answer: object) -> str:
+        learn.check(exercise, answer)
+        return " ".join(capsys.readouterr().out.partition("\n\nThe solution is in ")[0].split())
+
+    return say
 
 
 @pytest.mark.parametrize("thing", [windows, Windows, Windows.__len__])
@@ -31,90 +71,220 @@ def test_what_is_shown_is_the_source_that_runs(thing):
     assert "<span" in shown._repr_html_()  # coloured
 
 
-@pytest.mark.parametrize("exercise", sorted(path.stem for path in SOLUTIONS.glob("*.py")))
-def test_each_solution_of_the_course_is_right_and_has_a_hint(exercise, capsys):
-    import runpy
+class Shown:
+    """Left out."""
 
-    solution = runpy.run_path(str(SOLUTIONS / f"{exercise}.py"))
-    assert solution["HINT"].endswith((".", "?"))
-    right = np.asarray(solution["answer"](), dtype=float)
-    learn.check(exercise, right)
-    assert capsys.readouterr().out == "Right.\n"
-    learn.check(exercise, right + 1)
-    assert capsys.readouterr().out == f"Not yet. Hint: {solution['HINT']}\n"
+    kept: str = """kept"""
+    """Left out."""
 
+    def only(self):
+        """Left
+        out.
+        """
 
-@pytest.mark.parametrize("answer", [2, 2.0, "2", np.float32(2), np.array(2), 2.001, True + 1])
-def test_a_right_answer_is_right_in_whatever_it_is_given(answer, solution, capsys):
-    solution("answer = lambda: 2")
-    learn.check("99", answer)
-    assert capsys.readouterr().out == "Right.\n"
+    def kept_whole(self):  # kept
+        """Left out."""
+        # kept
+        return "kept"
 
 
-@pytest.mark.parametrize("answer", [1.99, -2, float("nan"), float("inf"), 0])
-def test_a_wrong_answer_gets_the_hint(answer, solution, capsys):
-    solution("answer = lambda: 2")
-    learn.check("99", answer)
-    assert capsys.readouterr().out == "Not yet. Hint: Look again.\n"
-
-
-@pytest.mark.parametrize(
-    ("answer", "shape"),
-    [([2], "(1,)"), ([[2, 3]], "(1, 2)"), (2, "()"), ([], "(0,)"), ([1, 2, 3], "(3,)")],
-)
-def test_an_answer_of_another_shape_is_told_the_right_one(answer, shape, solution, capsys):
-    solution("answer = lambda: [2, 3]")
-    learn.check("99", answer)
-    assert (
-        capsys.readouterr().out
-        == f"Not yet: the shape is {shape}, and it should be (2,). Hint: Look again.\n"
+def test_docstrings_can_be_left_out():
+    assert learn.show(Shown, docstring=False).data == (
+        'class Shown:\n    kept: str = """kept"""\n\n    def only(self):\n        ...\n\n'
+        '    def kept_whole(self):  # kept\n        # kept\n        return "kept"\n'
     )
+    assert learn.show(Shown.only, docstring=False).data == "    def only(self):\n        ...\n"
+    whole, short = learn.show(windows).data, learn.show(windows, docstring=False).data
+    assert "Args:" in whole
+    assert short.splitlines()[1] == "    if length < 1:"
+    assert whole.endswith(short.partition("\n")[2])
+
+
+# Every exercise of the course
+
+
+def namespace(exercise: str) -> dict:
+    _, cells = learn._cells(exercise)
+    found: dict = {}
+    for wanted in ("solution", "key"):
+        for source in (source for role, source in cells if role == wanted):
+            exec(source, found)
+    return found
+
+
+def test_the_course_has_exercises():
+    assert {"00-1", "03-1"} <= set(EXERCISES)
+
+
+@pytest.mark.parametrize("exercise", EXERCISES)
+def test_the_right_answer_is_right_in_every_honest_form(exercise, said, capsys):
+    key = namespace(exercise)
+    forms = [key["answer"]]
+    if "judge" not in key:
+        right, decimals = float(key["answer"]), key["decimals"]
+        forms += [round(right, places) for places in range(decimals, decimals + 4)]
+        forms += [[right], np.float32(right), np.array(right), str(right), f"{right:.{decimals}f}"]
+    _, cells = learn._cells(exercise)
+    explanation = " ".join(next(text for role, text in cells if role == "explanation").split())
+    for form in forms:
+        assert said(exercise, form) == f"Right. {explanation}", form
+
+
+@pytest.mark.parametrize("exercise", EXERCISES)
+def test_each_mistake_gets_a_hint_of_its_own(exercise, said):
+    key = namespace(exercise)
+    assert key["hint"].endswith((".", "?"))
+    mistakes = key.get("mistakes", {})
+    assert "judge" in key or len(mistakes) >= 3
+    for wrong, hint in mistakes.values():
+        forms = [wrong, [wrong]]
+        if "judge" not in key:
+            smaller = abs(key["answer"] / wrong) if wrong else 1
+            first = key["decimals"] + max(0, round(math.log10(smaller)))
+            forms += [round(float(wrong), places) for places in range(first, first + 3)]
+        for form in forms:
+            assert said(exercise, form) == f"Not yet. {' '.join(hint.split())}", form
+
+
+@pytest.mark.parametrize("exercise", EXERCISES)
+@pytest.mark.parametrize(
+    "answer", [None, "no idea", -1e9, math.nan, print, [], [1, 2], {}, object()]
+)
+def test_any_other_answer_gets_a_hint_and_no_traceback(exercise, answer, said):
+    assert said(exercise, answer).startswith("Not yet. ")
+
+
+# How `check` judges
 
 
 @pytest.mark.parametrize(
-    ("answer", "kind"),
+    "answer",
     [
-        ("two", "str"),
-        ([1, [2, 3]], "list"),
-        ({"a": 1}, "dict"),
-        (1j, "complex"),
-        (print, "builtin_function"),
+        *(0.1349, 0.13, 0.135, 0.1345, 0.1254, "0.13", " 0.13 ", [0.13], [[0.13]], (0.13,)),
+        *(np.float32(0.135), np.array(0.13), np.array([0.13])),
+        *(pd.Series([0.13]), pd.DataFrame([0.13])),
     ],
 )
-def test_an_answer_that_is_no_number_is_told_so(answer, kind, solution, capsys):
-    solution("answer = lambda: 2")
-    learn.check("99", answer)
-    assert capsys.readouterr().out.startswith(
-        f"Not yet: the answer is a number (or several), and this is a {kind}"
-    )
+def test_a_number_is_right_to_the_decimals_that_the_question_asks_for(answer, exercise, said):
+    exercise()
+    assert said("99-1", answer) == "Right. Because."
 
 
-def test_an_exercise_that_waits_is_not_judged(solution, capsys):
-    solution("def answer(): raise AssertionError('not asked yet')")
-    learn.check("99", ...)
+@pytest.mark.parametrize("answer", [0.14, 0.12, 0.1, 0.1401, 0.1249, 13.49, 1, 0, math.inf])
+def test_a_number_that_rounds_to_another_is_wrong(answer, exercise, said):
+    exercise()
+    assert said("99-1", answer) == "Not yet. Hint: look again."
+
+
+@pytest.mark.parametrize(("right", "answer"), [(-0.5967, -0.60), (-0.5967, "−0.60"), (0.6, 0.60)])
+def test_a_rounded_answer_may_be_larger_than_the_right_one(right, answer, exercise, said):
+    exercise(f"answer = {right}")
+    assert said("99-1", answer) == "Right. Because."
+
+
+@pytest.mark.parametrize(
+    ("answer", "verdict"), [(59, "Right."), ("59", "Right."), (58, "Not yet.")]
+)
+def test_a_whole_number_has_no_decimals(answer, verdict, exercise, said):
+    exercise("answer = 59", KEY.replace("2", "0"))
+    assert said("99-1", answer).startswith(verdict)
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (-0.13, "Which sign?"),
+        (-0.135, "Which sign?"),
+        (13, "Not percent."),
+        (13.5, "Not percent."),
+        (0, "Not nothing."),
+        (12, "Hint: look again."),
+    ],
+)
+def test_a_mistake_is_recognised_as_roughly_as_it_was_rounded(answer, words, exercise, said):
+    mistakes = '"sign": (-answer, "Which sign?"), "%": (answer * 100, "Not percent."), "0": (0, "Not nothing.")'
+    exercise(key=f'decimals = 2\nhint = "look again."\nmistakes = {{{mistakes}}}')
+    assert said("99-1", answer) == f"Not yet. {words}"
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ("two", "The answer should be a number, and yours is of the type str."),
+        ([1, [2, 3]], "The answer should be a number, and yours is of the type list."),
+        (1j, "The answer should be a number, and yours is of the type complex."),
+        (None, "The answer should be a number, and yours is None: does your function return one?"),
+        ([1, 2, 3], "The answer should be one number, and yours holds 3."),
+        ([], "The answer should be one number, and yours holds 0."),
+        (float("nan"), "Your answer is nan, which is no number."),
+    ],
+)
+def test_an_answer_that_is_no_number_is_told_so(answer, words, exercise, said):
+    exercise()
+    assert said("99-1", answer) == f"Not yet. {words} Hint: look again."
+
+
+JUDGE = """
+hint = "look again."
+def judge(given):
+    return None if given(2) == answer(2) else "Try it with 2."
+"""
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (lambda x: 2 * x, "Right. Because."),
+        (lambda x: x, "Not yet. Try it with 2."),
+        (
+            lambda x: x / 0,
+            "Not yet. Your answer ended with ZeroDivisionError: division by zero. Hint: look again.",
+        ),
+        (
+            "two",
+            "Not yet. Your answer ended with TypeError: 'str' object is not callable. Hint: look again.",
+        ),
+    ],
+)
+def test_an_exercise_may_judge_by_a_function_of_its_own(answer, words, exercise, said):
+    exercise("def answer(x):\n    return x + x", JUDGE)
+    assert said("99-1", answer) == words
+
+
+def test_an_exercise_that_waits_is_not_judged(exercise, capsys):
+    exercise("raise AssertionError('not asked yet')")
+    learn.check("99-1", ...)
     assert (
         capsys.readouterr().out
         == "Not answered yet: put your own code in the place of the dots, and run the cell again.\n"
     )
 
 
-def test_a_solution_may_say_how_close_is_right(solution, capsys):
-    solution("TOLERANCE = 0.5\nanswer = lambda: 2")
-    learn.check("99", 2.9)
-    assert capsys.readouterr().out == "Right.\n"
+def test_the_solution_runs_once_and_is_not_heard(exercise, tmp_path, capsys):
+    log = tmp_path / "ran"
+    exercise(f"print('a secret')\nopen({str(log)!r}, 'a').write('x')\nanswer = 1")
+    for answer in (1, 2):
+        learn.check("99-2", answer)
+    assert "secret" not in capsys.readouterr().out
+    assert log.read_text() == "x"
 
 
-def test_arrays_are_compared_number_by_number(solution, capsys):
-    solution("answer = lambda: [1, float('nan'), 3]")
-    learn.check("99", [1, np.nan, 3])
-    learn.check("99", [3, np.nan, 1])
-    assert capsys.readouterr().out == "Right.\nNot yet. Hint: Look again.\n"
+def test_both_verdicts_say_where_the_solution_is(exercise, capsys, monkeypatch):
+    exercise()
+    for answer in (0.13, 0.14):
+        learn.check("99-1", answer)
+        where = capsys.readouterr().out.splitlines()[-1].removeprefix("The solution is in ")
+        assert where.startswith("https://github.com/")
+        assert where.endswith("/tutorials/solutions/99-any.ipynb")
+    monkeypatch.undo()
+    learn.check("00-1", 0)
+    where = capsys.readouterr().out.splitlines()[-1].removeprefix("The solution is in ")
+    assert (ROOT / where).is_file()
 
 
-@pytest.mark.parametrize("exercise", ["98", "", "3", "../../pyproject"])
+@pytest.mark.parametrize(
+    "exercise", ["98-1", "00-9", "00", "3", "", "03-", "../../pyproject-1", "*-1"]
+)
 def test_an_unknown_exercise_is_refused(exercise):
-    with pytest.raises(
-        CourseError,
-        match="is no exercise of this course; use the number of the notebook, such as '03'",
-    ):
+    with pytest.raises(CourseError, match=r"is no exercise of this course; use .* such as '03-1'"):
         learn.check(exercise, 1)

@@ -8,7 +8,7 @@ def claim(number: str, quote: str) -> pytest.MarkDecorator:
 
     Args:
         number: of the notebook, such as `"03"`.
-        quote: words that stand in one of its prose cells; the fixture `notebook` fails if they no
-            longer do.
+        quote: words that stand in one of its prose cells, or in one of its solutions; the fixture
+            `notebook` fails if they no longer do.
     """
     return pytest.mark.claim(number=number, quote=quote)

@@ -12,7 +12,7 @@ TUTORIALS = Path(__file__).parents[2] / "tutorials"
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A test that asks for `path` runs once a notebook."""
+    """A test that asks for `path` runs once for each notebook."""
     if "path" in metafunc.fixturenames:
         paths = sorted(TUTORIALS.glob("[0-9]*.ipynb"))
         metafunc.parametrize("path", paths, ids=[path.stem for path in paths])
@@ -71,9 +71,10 @@ def notebook(
     """
     marker = request.node.get_closest_marker("claim")
     number, quote = marker.kwargs["number"], marker.kwargs["quote"]
-    document = nbformat.read(next(TUTORIALS.glob(f"{number}-*.ipynb")), as_version=4)
+    where = [*TUTORIALS.glob(f"{number}-*.ipynb"), *TUTORIALS.glob(f"solutions/{number}-*.ipynb")]
+    cells = [cell for path in where for cell in nbformat.read(path, as_version=4).cells]
     prose = " ".join(
-        " ".join(cell.source for cell in document.cells if cell.cell_type == "markdown").split()
+        " ".join(cell.source for cell in cells if cell.cell_type == "markdown").split()
     )
     assert " ".join(quote.split()) in prose, f"notebook {number} no longer says: {quote}"
     return lambda expression: executed(number).value(expression)

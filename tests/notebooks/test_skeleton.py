@@ -2,6 +2,7 @@
 from it.
 """
 
+import itertools
 import json
 import re
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from kubeflow_workshop import learn
 from tutorials import colab
 
 TUTORIALS = Path(__file__).parents[2] / "tutorials"
@@ -118,13 +120,87 @@ def test_is_light(path):
     assert path.stat().st_size < 1_500_000
 
 
-def test_has_a_solution_that_is_not_printed_beside_the_exercise(document, path):
-    number = path.name[:2]
-    assert (TUTORIALS / "solutions" / f"{number}.py").is_file()
-    assert any(
-        f'check("{number}", answer)' in cell.source and "answer = ..." in cell.source
-        for cell in document.cells
+@pytest.fixture
+def solutions(path):
+    """The solutions notebook of the same name."""
+    return nbformat.read(TUTORIALS / "solutions" / path.name, as_version=4)
+
+
+def exercises(document):
+    """Of a solutions notebook: the cells of each exercise, in their order."""
+    return {
+        exercise: list(cells)
+        for exercise, cells in itertools.groupby(
+            document.cells[1:], lambda cell: cell.metadata["exercise"]
+        )
+    }
+
+
+def role(cell):
+    (found,) = set(learn.ROLES) & set(cell.metadata["tags"])
+    return found
+
+
+def test_the_solutions_say_whose_they_are_and_number_the_exercises(document, solutions, path):
+    title = document.cells[0].source.splitlines()[0].removeprefix("# ")
+    assert solutions.cells[0].source.startswith(f"# Solutions of notebook {path.name[:2]}: ")
+    assert title.lower() in solutions.cells[0].source.lower()
+    assert f"](../{path.name})" in solutions.cells[0].source
+    ids = list(exercises(solutions))
+    assert ids == [f"{path.name[:2]}-{number}" for number in range(1, len(ids) + 1)]
+    assert solutions.metadata["kernelspec"] == document.metadata["kernelspec"]
+
+
+def test_each_exercise_has_its_cells_in_order(solutions):
+    for exercise, cells in exercises(solutions).items():
+        roles = [found for found, _ in itertools.groupby(map(role, cells))]
+        assert roles == list(learn.ROLES), exercise
+        for cell in cells:
+            prose = role(cell) in ("question", "explanation")
+            assert cell.cell_type == ("markdown" if prose else "code")
+        sources = {role(cell): cell.source for cell in cells}  # of several cells the last
+        assert sources["question"].startswith(f"## Exercise {exercise}: ")
+        assert re.search("^answer = ", sources["solution"], re.MULTILINE)
+        assert f'check("{exercise}", answer)' in sources["check"]
+
+
+def test_each_exercise_is_asked_in_the_notebook_and_waits_for_its_answer(
+    document, solutions, prose
+):
+    asked = re.findall(
+        r"^answer = \.\.\.\ncheck\(\"(.+)\", answer\)$",
+        "\n".join(cell.source for cell in document.cells if cell.cell_type == "code"),
+        re.MULTILINE,
     )
+    assert asked == list(exercises(solutions))
+    here = " ".join("\n".join(prose).split())
+    for cells in exercises(solutions).values():
+        question = cells[0].source.split("\n", 1)[1]
+        assert " ".join(question.split()) in here, "the question is not that of the notebook"
+
+
+def test_nothing_of_a_solution_stands_beside_the_exercise(document, solutions):
+    here = " ".join("\n".join(cell.source for cell in document.cells).split())
+    for cell in solutions.cells[1:]:
+        if role(cell) == "solution":
+            for line in re.findall("^answer = .+", cell.source, re.MULTILINE):
+                assert line not in here
+        elif role(cell) in ("explanation", "key"):
+            assert " ".join(cell.source.split()) not in here
+
+
+def test_the_solutions_are_stored_as_run_and_right(solutions):
+    cells = [cell for cell in solutions.cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    for cell in cells:
+        assert not any(output.output_type == "error" for output in cell.outputs)
+        if role(cell) == "check":
+            assert cell.outputs[0].text.startswith("Right. ")
+
+
+def test_every_solutions_notebook_belongs_to_a_notebook():
+    names = {path.name for path in TUTORIALS.glob("[0-9]*.ipynb")}
+    assert {path.name for path in (TUTORIALS / "solutions").iterdir() if path.is_file()} == names
 
 
 def test_holds_claims_that_are_tested(path):

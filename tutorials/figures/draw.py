@@ -374,12 +374,12 @@ def platform() -> Picture:
         "Without Kubeflow and with it",
         "Without Kubeflow you would have to be an expert in containers, Kubernetes, storage,"
         " networking, GPUs, schedulers, service mesh, sign-in, monitoring, workflow engines, model"
-        " servers and secrets. With it you use Notebooks, Katib, Pipelines, KServe and Hub, on"
-        " Kubernetes. It is composable, portable and scalable.",
+        " servers and secrets. With it you use Notebooks, Trainer, Katib, Pipelines, KServe and"
+        " Hub, on Kubernetes. It is composable, portable and scalable.",
     )
     page.rect(20, 20, 370, 340, fill=PALE)
     page.lines(
-        205, 56, ["Without Kubeflow you would have", "to be an expert in"], size=19, bold=True
+        205, 56, ["Without Kubeflow you would have", "to be an expert in"], size=18, bold=True
     )
     skills = [
         "containers",
@@ -404,16 +404,17 @@ def platform() -> Picture:
     page.text(665, 48, "With Kubeflow you use", size=19, bold=True)
     gives = [
         ("Notebooks", "write and explore", BLUE),
+        ("Trainer", "train on many machines", BLUE),
         ("Katib", "tune", ORANGE),
         ("Pipelines", "automate", ORANGE),
         ("KServe", "serve", GREEN),
         ("Hub", "keep models and find them", PINK),
     ]
     for number, (name, what, colour) in enumerate(gives):
-        y = 76 + number * 45
-        page.rect(470, y, 390, 38, fill=tint(colour), stroke=colour)
-        page.text(488, y + 19, name, size=17, bold=True, anchor="start")
-        page.text(600, y + 19, what, anchor="start")
+        y = 72 + number * 38
+        page.rect(470, y, 390, 32, fill=tint(colour), stroke=colour)
+        page.text(488, y + 16, name, size=17, bold=True, anchor="start")
+        page.text(600, y + 16, what, anchor="start")
     page.rect(470, 306, 390, 40, fill=GREY)
     page.text(665, 326, "Kubernetes, on any machine or cloud", colour=WHITE, bold=True)
     cards = [
@@ -487,61 +488,71 @@ def laptop_cluster() -> Picture:
 def dashboard() -> Picture:
     """The menu of Kubeflow's central dashboard, drawn."""
     page = Picture(
-        560,
+        610,
         "Kubeflow's central dashboard: a drawing, not a screenshot",
-        "A side menu with Notebooks, Tensorboards, Models, Volumes, Experiments (AutoML),"
-        " Experiments (KFP), Pipelines, Runs, Recurring runs, Artifacts and Executions, a namespace"
-        " chooser at the top, and a page with cards beside the menu. Each entry bears the number of"
-        " the notebook that uses it.",
+        "A side menu with each entry's name today, its name in the talk, and the notebook that uses"
+        " it: Home; Notebooks; TensorBoards; Volumes; Snapshots, in the talk only; KServe"
+        " Endpoints, in the talk Models; Model Registry, today only; Katib Experiments, in the talk"
+        " Experiments (AutoML); Pipelines; Experiments, in the talk Experiments (KFP); Runs;"
+        " Recurring Runs; Artifacts and Executions. At the top a namespace chooser, and beside the"
+        " menu a page with cards that say what the entries hold.",
     )
-    page.rect(20, 20, 860, 490, fill=WHITE, stroke=GREY)
-    page.rect(21, 21, 296, 488, fill="#1F3A5F", radius=9)
-    page.text(44, 48, "Kubeflow", size=20, colour=WHITE, bold=True, anchor="start")
+    menu, dim = "#1F3A5F", "#C9D6E8"
+    page.rect(20, 20, 860, 540, fill=WHITE, stroke=GREY)
+    page.rect(21, 21, 456, 538, fill=menu, radius=9)
+    page.text(40, 46, "Kubeflow", size=20, colour=WHITE, bold=True, anchor="start")
+    for x, head, anchor in ((72, "today", "start"), (262, "in the talk", "start")):
+        page.text(x, 82, head, size=15, colour=dim, anchor=anchor)
+    page.text(464, 82, "notebook", size=15, colour=dim, anchor="end")
     entries = [
-        ("Notebooks", "all"),
-        ("Tensorboards", "–"),
-        ("Models", "09-10"),
-        ("Volumes", "06"),
-        ("Experiments (AutoML)", "05"),
-        ("Experiments (KFP)", "06"),
-        ("Pipelines", "06-08"),
-        ("Runs", "06"),
-        ("Recurring runs", "12"),
-        ("Artifacts", "06"),
-        ("Executions", "06"),
+        ("Home", "Home", "–", SKY),
+        ("Notebooks", "Notebooks", "all", SKY),
+        ("TensorBoards", "Tensorboards", "–", SKY),
+        ("Volumes", "Volumes", "06", "#B8BCC4"),
+        ("–", "Snapshots", "–", "#B8BCC4"),
+        ("KServe Endpoints", "Models", "09-10", GREEN),
+        ("Model Registry", "–", "–", GREEN),
+        ("Katib Experiments", "Experiments (AutoML)", "05", ORANGE),
+        ("Pipelines", "Pipelines", "06-08", PINK),
+        ("Experiments", "Experiments (KFP)", "06", PINK),
+        ("Runs", "Runs", "06", PINK),
+        ("Recurring Runs", "Recurring runs", "12", PINK),
+        ("Artifacts", "Artifacts", "06", PINK),
+        ("Executions", "Executions", "06", PINK),
     ]
-    colours = [SKY, SKY, GREEN, GREY, ORANGE, *[PINK] * 6]
-    for number, ((entry, notebook), colour) in enumerate(zip(entries, colours, strict=True)):
-        y = 88 + number * 38
-        page.rect(38, y - 10, 20, 20, fill=colour if colour != GREY else "#B8BCC4", radius=5)
-        page.text(72, y, entry, size=17, colour=WHITE, anchor="start")
-        page.text(300, y, notebook, size=15, colour="#C9D6E8", anchor="end")
-    page.rect(340, 36, 250, 36, fill=PALE, stroke="#C5C9D0", radius=6)
-    page.text(354, 54, "namespace: your-name", size=16, anchor="start")
-    page.text(572, 54, "▾", size=16)
-    page.text(604, 54, "what you see is this one's", size=15, colour=GREY, anchor="start")
+    for number, (today, talk, notebook, colour) in enumerate(entries):
+        y = 112 + number * 32
+        page.rect(40, y - 9, 18, 18, fill=colour, radius=5)
+        renamed = today.lower() != talk.lower()
+        page.text(72, y, today, size=16, colour=WHITE, anchor="start", bold=renamed)
+        page.text(262, y, talk, size=15, colour=dim, anchor="start")
+        page.text(464, y, notebook, size=15, colour=dim, anchor="end")
+    page.rect(492, 36, 236, 36, fill=PALE, stroke="#C5C9D0", radius=6)
+    page.text(506, 54, "namespace: your-name", anchor="start")
+    page.text(714, 54, "▾")
     cards = [
-        ("Notebooks, Tensorboards", "write, and watch a training", SKY),
-        ("Models", "what answers requests now", GREEN),
+        ("Notebooks, TensorBoards", "write, and watch a training", SKY),
         ("Volumes", "disks that outlive a Pod", GREY),
-        ("Experiments (AutoML)", "Katib's searches and trials", ORANGE),
+        ("KServe Endpoints", "what answers requests now", GREEN),
+        ("Katib Experiments", "searches and their trials", ORANGE),
     ]
     for number, (head, below, colour) in enumerate(cards):
-        x, y = 340 + number % 2 * 264, 92 + number // 2 * 112
-        page.box(x, y, 252, 96, head, below, colour=colour, size=17)
-    page.rect(340, 316, 516, 172, fill=tint(PINK), stroke=PINK)
-    page.text(360, 340, "Pipelines", size=17, bold=True, anchor="start")
+        page.box(492, 92 + number * 74, 372, 62, head, below, colour=colour, size=17)
+    page.rect(492, 388, 372, 156, fill=tint(PINK), stroke=PINK)
     rows = [
-        "Pipelines: the recipes, with their versions",
-        "Runs, Recurring runs: a recipe followed once, or by the clock",
-        "Experiments (KFP): folders of runs",
-        "Artifacts, Executions: what came out, and which step made it",
+        ("Pipelines", "recipes, with versions"),
+        ("Experiments", "folders of runs"),
+        ("Runs", "a recipe followed once"),
+        ("Recurring Runs", "… or by the clock"),
+        ("Artifacts", "what came out"),
+        ("Executions", "which step made it"),
     ]
-    for number, row in enumerate(rows):
-        page.text(360, 370 + number * 29, row, size=16, anchor="start")
+    for number, (head, below) in enumerate(rows):
+        page.text(506, 404 + number * 25, head, bold=True, anchor="start")
+        page.text(658, 404 + number * 25, below, anchor="start")
     page.text(
         450,
-        537,
+        587,
         "A drawing, not a screenshot. Numbers: the notebook that uses the entry.",
         size=15,
         colour=GREY,
@@ -613,7 +624,7 @@ def rnn_unrolled() -> Picture:
         " next?",
     )
     page.text(
-        450, 30, "One cell, drawn once a word: all five have the same weights", size=19, bold=True
+        450, 30, "One cell, drawn once for each word, with the same weights", size=19, bold=True
     )
     words = ["I", "am", "a", "good", "guy"]
     for number, word in enumerate(words, start=1):
