@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from kubeflow_workshop.katib.laptop import Laptop
 
 ROWS = 15
-"""Trials that the table shows: the best and the latest."""
+"""How many trials the table shows: the latest ones; the best is shown in any case."""
 
 
 def frame(experiment: Mapping, trials: Sequence[Mapping]) -> pd.DataFrame:
@@ -35,9 +35,9 @@ def frame(experiment: Mapping, trials: Sequence[Mapping]) -> pd.DataFrame:
         trials: its Trial objects, oldest first.
 
     Returns:
-        A row a trial (index `trial`, its name): a column a parameter (float64 if all its values are
-        numbers, else text), a column with the objective's name (float64, NaN without a value), and
-        `state`.
+        One row per trial, with the trial's name as index `trial`. Columns: one per parameter
+        (float64 if all its values are numbers, else text), one with the objective's name (float64,
+        NaN without a value), and `state`.
     """
     content = experiment["spec"]
     names = [parameter["name"] for parameter in content["parameters"]]
@@ -117,10 +117,10 @@ def _short(value: str) -> str:
 
 
 def follow(door: "Laptop | Cluster", name: str) -> dict:
-    """Wait for an Experiment with its table on the screen; returns the Experiment with its status.
+    """Wait for an Experiment, with its table on the screen; returns the Experiment and its status.
 
-    Taught in notebook 05. In a notebook and in a terminal the table changes as the trials do; where
-    the output is a file, each trial that ends is a line.
+    Taught in notebook 05. In a notebook and in a terminal the table changes as the trials do. Where
+    the output is a file, one line is written for each trial that ends.
     """
     console = Console(stderr=True)
     if "IPython" in sys.modules and Console().is_jupyter:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    """What is chosen before the training begins; the defaults are the talk's.
+    """What is chosen before the training begins; the defaults are those of the talk.
 
     Attributes:
         network: `talk` or `relative`.
@@ -52,7 +52,7 @@ class Hyperparameters:
 
 @dataclass(frozen=True)
 class Trained:
-    """A fitted network, what it was fitted on, and how good it is.
+    """A trained network, the windows it was trained on, and how good it is.
 
     Attributes:
         model: window float32 [batch, window, 1], dollars → next close float32 [batch, 1], dollars.
@@ -87,7 +87,7 @@ def train(
         cut: splits the windows; without it, 80 % train, 10 % validate, 10 % test.
 
     Raises:
-        CourseError: if a hyperparameter cannot be, or the prices are too few for it.
+        CourseError: if a hyperparameter is out of range, or there are too few prices for it.
     """
     chosen = chosen or Hyperparameters()
     parts = cut(windows(frame["adj_close"], chosen.window))
@@ -106,10 +106,10 @@ def train(
 
 
 def card(trained: Trained, frame: pd.DataFrame, series: str, directory: Path) -> dict:
-    """What a model version says of itself; the files' hashes are added when it is written.
+    """What a model version says about itself; the files' hashes are added when it is written.
 
-    Taught in notebook 04. A score that is no finite number (on few test days, say) is None: JSON
-    has no other word for it.
+    Taught in notebook 04. A score that is not a finite number (on very few test days, for example)
+    is None, since JSON cannot write it.
 
     Args:
         trained: what `train` returned.
@@ -202,7 +202,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Do what the command line asks for.
 
     Raises:
-        CourseError: if an argument cannot be; nothing is written then.
+        CourseError: if an argument is wrong; then nothing is written.
     """
     days = (arguments.validation_from, arguments.test_from)
     if (days[0] is None) != (days[1] is None):
