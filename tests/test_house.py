@@ -48,7 +48,7 @@ not named here may import none.
 """
 STOCK = {
     "prices": set(),
-    "windows": set(),
+    "windows": {"prices"},
     "evaluate": {"windows"},
     "model": {"windows"},
     "train": {"prices", "windows", "evaluate", "model"},

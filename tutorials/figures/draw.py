@@ -731,12 +731,12 @@ def two_kinds() -> Picture:
         page.line([(52, y), (52 + 13 * math.cos(turn), y + 13 * math.sin(turn))], colour=INK)
         page.text(78, y, name, size=17, anchor="start")
         page.text(256, y, value, size=17, bold=True, anchor="end")
-    page.arrow((274, 130), (312, 130))
-    page.box(316, 96, 120, 68, "training", "from the prices", colour=GREY)
-    page.arrow((440, 130), (478, 130))
-    page.rect(482, 20, 216, 220, fill=tint(BLUE), stroke=BLUE)
-    page.text(590, 46, "model parameters", size=20, bold=True)
-    page.text(590, 72, "found by the training", size=15)
+    page.arrow((274, 130), (304, 130))
+    page.box(308, 96, 134, 68, "training", "from the prices", colour=GREY)
+    page.arrow((446, 130), (476, 130))
+    page.rect(480, 20, 224, 220, fill=tint(BLUE), stroke=BLUE)
+    page.text(592, 46, "model parameters", size=20, bold=True)
+    page.text(592, 72, "found by the training", size=15)
     columns = [
         [(530, y) for y in (112, 142, 172)],
         [(590, y) for y in (100, 128, 156, 184)],
@@ -750,8 +750,8 @@ def two_kinds() -> Picture:
         for x, y in column:
             page.circle(x, y, 9, fill=WHITE, stroke=BLUE)
     page.text(590, 218, "20,065 weights", size=17, bold=True)
-    page.arrow((702, 130), (740, 130))
-    page.box(744, 88, 136, 84, "one number", "the error on the", "validation days", colour=GREEN)
+    page.arrow((708, 130), (738, 130))
+    page.box(742, 88, 138, 84, "one number", "the error on the", "validation days", colour=GREEN)
     page.arrow((812, 176), (812, 290), (145, 290), (145, 244), colour=ORANGE, dashed=True)
     page.rect(318, 274, 324, 32, radius=0)
     page.text(480, 290, "the search chooses again: the next trial", size=16)
