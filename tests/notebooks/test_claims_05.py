@@ -351,7 +351,7 @@ def test_at_most_the_rest_of_the_fall_is_tuning(notebook):
 
 
 @claim(
-    "05", "(The good seed, which we picked together with the winner, had added another 2 points.)"
+    "05", "(The lucky seed, which we picked together with the winner, had added another 2 points.)"
 )
 def test_what_the_seed_of_the_winner_added(notebook):
     first, mean = notebook(
