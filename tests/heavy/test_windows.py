@@ -20,6 +20,7 @@ import time
 import zipfile
 from pathlib import Path
 
+import lab
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -388,10 +389,6 @@ def test_a_folder_too_deep_for_tensorflow_is_refused_before_anything_is_made(mac
 
 
 def test_the_longest_name_of_a_file_is_still_the_longest():
-    sys.path.insert(0, str(ROOT / "install"))
-    import lab
-
-    sys.path.pop(0)
     packages = Path(sysconfig.get_path("purelib"))
     longest = max(len(str(path.relative_to(packages))) for path in packages.glob("tensorflow/**/*"))
     assert longest <= lab.LONGEST_IN_PACKAGES
