@@ -136,6 +136,7 @@ def test_the_unit_tests_pass_at_both_ends_of_the_ranges(end):
         end,
         ".",
         "pytest>=8",
+        "pytest-timeout>=2.3",
         "pytest-xdist>=3.6",
         "nbformat>=5.10",
         "cryptography>=42",
