@@ -23,12 +23,13 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "install"))  # where cluster.py finds its parts
 STAND_IN = (Path(__file__).parent / "stand_in.sh").read_text()
 DRIVER = """
-import sys
+import os, sys
 sys.path.insert(0, "install")
 import cluster
 from kubeflow_install import preflight, steps
 steps.PAUSE = 0
 preflight.DISK = {"workshop": 0, "full": 0}
+preflight.PATIENCE = float(os.environ.get("PATIENCE", 60))
 sys.exit(cluster.main(sys.argv[1:]))
 """
 """The real program. What needs time between two looks, and disk, is not what these tests are about.

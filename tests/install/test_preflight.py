@@ -59,6 +59,12 @@ def test_an_engine_that_does_not_run_comes_with_how_to_start_it(machine):
     assert "sudo systemctl start docker" in sentence
 
 
+def test_an_engine_that_never_answers_is_given_up(machine):
+    (machine.stand / "docker-hangs").touch()
+    machine.rules = {"PATIENCE": "0.5"}
+    assert "Docker: installed, but its engine does not answer" in refused(machine)
+
+
 def test_an_engine_that_refuses_the_user_comes_with_the_group(machine):
     machine.tell("docker.json", {})
     (machine.stand / "docker.err").write_text(
