@@ -103,6 +103,12 @@ def _parser() -> argparse.ArgumentParser:
         "say whether this machine can carry a cluster, and what to type for each thing missing",
     )
     doctor_.add_argument("--profile", choices=("workshop", "full"), default="workshop")
+    doctor_.add_argument(
+        "--patience",
+        type=float,
+        metavar="SECONDS",
+        help=f"how long Docker may take to answer (default: {preflight.PATIENCE})",
+    )
     return parser
 
 
@@ -328,6 +334,8 @@ def down(arguments: argparse.Namespace) -> None:
 
 def doctor(arguments: argparse.Namespace) -> None:
     """Print what this machine has and lacks."""
+    if arguments.patience:
+        preflight.PATIENCE = arguments.patience
     found = preflight.look(arguments.profile, [], Runner())
     print(preflight.report(found))
     missing = [one.name for one in found if one.stops]
