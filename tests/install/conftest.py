@@ -61,6 +61,8 @@ PAGES = {
     "example": ("istio-ingressgateway", "istio-proxy", [15021, 8080, 8443]),
 }
 """The Deployments behind the first pages, where upstream has them: name, container, ports."""
+ARGO = "applications/pipeline/upstream/third-party/argo/installs/namespace/kustomization.yaml"
+"""Where upstream's Pipelines take Argo's bases from the network."""
 REAL = ("sh", "cat", "sleep", "git", "perl", "env", "grep", "touch", "mv")
 
 
@@ -105,6 +107,12 @@ def distribution(tmp_path_factory):
                 )
         (place / base / "kustomization.yaml").write_text(kustomization)
         (place / base / "thing.yaml").write_text(json.dumps(thing))
+    argo = json.loads((ROOT / "install/versions.json").read_text())["argo"]
+    (place / ARGO).parent.mkdir(parents=True)
+    (place / ARGO).write_text(
+        f"resources:\n- ../../base\n- {argo['address']}manifests/namespace-install/"
+        f"workflow-controller-rbac?ref={argo['version']}\n"
+    )
     who = ("-c", "user.name=A", "-c", "user.email=a@example.com", "-c", "commit.gpgsign=false")
     for words in (
         ["init", "--quiet"],
