@@ -1,7 +1,8 @@
 """The Windows launchers, run by Wine's cmd, with a Python for Windows: what they start, say and
 leave behind.
 
-Wine is not Windows. What it cannot show: Explorer's double click (stood in for by its command
+Wine is not Windows. Debian's cannot start uv.exe (it lacks bcryptprimitives.dll), so what installs
+here is pip, in uv's place: as on a machine where uv fails. What Wine cannot show: Explorer's double click (stood in for by its command
 line), the real py launcher and the real Store placeholder (stood in for by .bat files that behave
 as they do), a `&` in an argument (Wine's `call` splits there), TensorFlow, and JupyterLab itself.
 """
@@ -214,7 +215,9 @@ def machine():
         builders = (
             r"(?m)^(?:editables|hatchling|packaging|pathspec|pluggy|tomlkit|trove-classifiers)==\S+"
         )
-        pins = re.findall(builders, (ROOT / "requirements.txt").read_text())
+        lock = (ROOT / "requirements.txt").read_text()
+        pins = re.findall(builders, lock)
+        (uv,) = re.findall(r"(?m)^uv==\S+", lock)
         (folder / "wheels").mkdir()
         wheel_of_jupyterlab(folder / "wheels")
         subprocess.run(
@@ -231,7 +234,16 @@ def machine():
             ],
             check=True,
         )
-        (made.checkout / "requirements.txt").write_text("\n".join([*pins, "jupyterlab==1"]) + "\n")
+        for_windows = ["--platform", "win_amd64", "--only-binary", ":all:", uv]
+        subprocess.run(
+            [
+                *(sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"),
+                *("--dest", folder / "wheels", *for_windows),
+            ],
+            check=True,
+        )
+        wanted = "\n".join([*pins, uv, "jupyterlab==1"])
+        (made.checkout / "requirements.txt").write_text(wanted + "\n")
         yield made
     finally:
         subprocess.run(["wineserver", "-k"], env=made.environment, check=False)
@@ -271,7 +283,8 @@ def test_the_first_call_installs_and_opens_the_first_notebook(machine, real):
     assert started["folder"] == windows(machine.checkout)
     assert started["python"] == windows(machine.checkout / ".venv/Scripts/python.exe")
     assert started["utf8"] == 1
-    assert "minutes, the first time" in done.stdout
+    assert "Bringing uv==" in done.stdout
+    assert "Installing the packages of requirements.txt" in done.stdout
     assert (machine.checkout / ".venv/Scripts/workshop.exe").exists()
 
 
