@@ -23,8 +23,10 @@ def main(arguments: list[str]) -> int:
     areas = tomllib.loads((HERE / "areas.toml").read_text())
     parser = argparse.ArgumentParser(prog="tests/run.py", description="Run areas of the tests.")
     parser.add_argument("--level", choices=LEVELS, default="test")
-    parser.add_argument("areas", nargs="*", choices=[*areas, []], metavar="AREA", default=[])
+    parser.add_argument("areas", nargs="*", metavar="AREA")
     asked = parser.parse_args(arguments)
+    if unknown := set(asked.areas) - set(areas):
+        parser.error(f"{min(unknown)} is no area; take {', '.join(areas)}")
     chosen = asked.areas or [name for name in areas if areas[name]["level"] == asked.level]
     environment = os.environ | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",

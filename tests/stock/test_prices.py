@@ -278,7 +278,7 @@ def test_a_gap_of_ten_days_is_a_holiday(csv):
             "is no text file (byte 0 is not UTF-8); save it as CSV, UTF-8",
         ),
         (b"\x89PNG\r\n\x1a\n" + bytes(range(256)), "is no text file"),
-        (gzip.compress(text(*ROWS).encode()), "is no text file"),
+        (gzip.compress(text(*ROWS).encode(), mtime=0), "is no text file"),
     ],
 )
 def test_a_file_that_cannot_be_prices_is_refused_with_its_name_and_row(data, says, csv):
