@@ -1,5 +1,6 @@
 """`install/lab.py` installs by uv, hands on what pip is set to, and falls back to pip."""
 
+import ast
 import json
 import sys
 import zipfile
@@ -38,6 +39,10 @@ def python(tmp_path, monkeypatch):
 
 def calls(python):
     return [json.loads(line) for line in (python.parent / "calls").read_text().splitlines()]
+
+
+def test_an_old_python_can_read_it_and_say_that_it_is_too_old():
+    ast.parse((ROOT / "install/lab.py").read_text(), feature_version=(3, 6))
 
 
 def locked_uv():
