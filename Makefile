@@ -9,7 +9,7 @@ IMAGE ?= kubeflow-workshop
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 DOCKER_BUILD_ARGS ?=
 
-.PHONY: lab tour test test-all bench notebooks figures image lock
+.PHONY: lab tour test test-all test-weekly test-lock lint format bench notebooks figures image lock
 .DEFAULT_GOAL := lab
 
 # The course, opened in JupyterLab on the first notebook.
@@ -24,9 +24,26 @@ tour: $(VENV)/installed
 test: $(VENV)/installed
 	$(BIN)/python tests/run.py
 
-# The same, and the heavy areas.
+# The same, and what CI runs beside it on every change.
 test-all: test
-	$(BIN)/python tests/run.py --heavy
+	$(BIN)/python tests/run.py --level ci
+
+# What takes too long for every change. The public workflow runs it on Mondays.
+test-weekly: $(VENV)/installed
+	$(BIN)/python tests/run.py --level weekly
+
+# What another lock can break that nothing above would show: the other Pythons, and the ends of the ranges on Colab.
+test-lock: $(VENV)/installed
+	$(BIN)/python tests/run.py pythons colab
+
+# What a reader of the code would complain about: style, layout, types. Seconds.
+lint: $(VENV)/installed
+	$(BIN)/python tests/run.py style format types
+
+# Lay the code out, and sort its imports. Cells of notebooks are laid out by hand.
+format: $(VENV)/installed
+	$(BIN)/ruff check --quiet --select I --fix --extend-exclude '*.ipynb' .
+	$(BIN)/ruff format .
 
 # The figures that the README quotes, as ratios in one run.
 bench: $(VENV)/installed

@@ -11,6 +11,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 import webbrowser
 from pathlib import Path
 from typing import NoReturn
@@ -102,6 +103,12 @@ def _parser() -> argparse.ArgumentParser:
         "say whether this machine can carry a cluster, and what to type for each thing missing",
     )
     doctor_.add_argument("--profile", choices=("workshop", "full"), default="workshop")
+    doctor_.add_argument(
+        "--patience",
+        type=float,
+        metavar="SECONDS",
+        help=f"how long Docker may take to answer (default: {preflight.PATIENCE})",
+    )
     return parser
 
 
@@ -256,6 +263,7 @@ def connect(arguments: argparse.Namespace) -> None:
                     f"{service} in {space} cannot be reached; see what is not ready with: kubectl"
                     f" get pods --namespace {space}."
                 )
+            _drain(forwards[-1])
             address = f"http://127.0.0.1:{port}{path}"
             print(f"  {address}   {service.partition('/')[2]}", flush=True)
             if service == pages[0][1] and not arguments.no_browser:
@@ -270,6 +278,18 @@ def connect(arguments: argparse.Namespace) -> None:
         for forward in forwards:
             forward.terminate()
             forward.wait()
+
+
+def _drain(forward: subprocess.Popen) -> None:
+    """Read what kubectl goes on to write, a line for each connection: a pipe that nobody reads is
+    full after some 2,000 of them, and then kubectl waits for ever.
+    """
+
+    def read() -> None:
+        for _ in forward.stdout:
+            pass
+
+    threading.Thread(target=read, daemon=True).start()
 
 
 def _free_port(taken: set[int]) -> int:
@@ -314,6 +334,8 @@ def down(arguments: argparse.Namespace) -> None:
 
 def doctor(arguments: argparse.Namespace) -> None:
     """Print what this machine has and lacks."""
+    if arguments.patience:
+        preflight.PATIENCE = arguments.patience
     found = preflight.look(arguments.profile, [], Runner())
     print(preflight.report(found))
     missing = [one.name for one in found if one.stops]

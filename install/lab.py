@@ -3,12 +3,19 @@ r"""Make the environment of the course, and open it: what `make lab` and lab.bat
 python install/lab.py [ARGUMENT …]      install what is missing or changed, then open JupyterLab,
                                         which gets the arguments
 python install/lab.py --install FOLDER  the first half, into FOLDER
+python install/lab.py --packages WORD … what `pip install WORD …` would do to this Python's
+                                        environment, by uv where it can (the image's way)
 python install/lab.py --check           does this Python fit? Exits with 0, or with 3 and a sentence
+
+uv installs the lock in seconds where pip takes minutes. What pip is set to (an index, a proxy, a
+certificate, wheels in a folder) is handed on to uv; where uv has no wheel, or fails, pip installs.
 
 Nothing but the standard library, since nothing is installed yet, and nothing that Python 3.6 cannot
 read: this says that it is too old.
 """
 
+import ast
+import contextlib
 import hashlib
 import os
 import re
@@ -114,6 +121,103 @@ def step(words: str, command: list) -> None:
         )
 
 
+def pip_settings(python: Path) -> dict:
+    """What pip is set to in this environment, by its files and its variables; values as text."""
+    listed = subprocess.run(
+        [str(python), "-m", "pip", "config", "list"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ).stdout
+    found = {}
+    sections = ("global", "install", ":env:")  # pip's own order: a later one wins
+    for section in sections:
+        for line in listed.splitlines():
+            name, _, value = line.partition("=")
+            if name.rpartition(".")[0] == section:
+                with contextlib.suppress(SyntaxError, ValueError):
+                    found[name.rpartition(".")[2]] = str(ast.literal_eval(value)).strip()
+    return {name: value for name, value in found.items() if value}
+
+
+def as_uv_says(settings: dict) -> dict:
+    """pip's settings as uv's environment variables.
+
+    Args:
+        settings: what `pip_settings` returns.
+    """
+    several = {name: value.split() for name, value in settings.items()}
+    said = {"UV_SYSTEM_CERTS": "1"}  # pip, too, trusts what the system trusts
+    for ours, theirs in {
+        "index-url": "UV_DEFAULT_INDEX",
+        "cert": "SSL_CERT_FILE",
+        "client-cert": "SSL_CLIENT_CERT",
+        "constraint": "UV_CONSTRAINT",
+        "timeout": "UV_HTTP_TIMEOUT",
+        "default-timeout": "UV_HTTP_TIMEOUT",
+        "keyring-provider": "UV_KEYRING_PROVIDER",
+    }.items():
+        if ours in settings:
+            said[theirs] = settings[ours]
+    if "extra-index-url" in several:
+        said["UV_INDEX"] = " ".join(several["extra-index-url"])
+        said["UV_INDEX_STRATEGY"] = "unsafe-best-match"  # as pip: every index is asked
+    if "trusted-host" in several:
+        said["UV_INSECURE_HOST"] = " ".join(several["trusted-host"])
+    if "find-links" in several:
+        said["UV_FIND_LINKS"] = ",".join(several["find-links"])
+    if settings.get("no-index", "").lower() in ("1", "true", "yes", "on"):
+        said["UV_NO_INDEX"] = "1"
+    if "proxy" in settings:
+        proxy = settings["proxy"]
+        proxy = proxy if "://" in proxy else "http://" + proxy
+        said["HTTP_PROXY"] = said["HTTPS_PROXY"] = said["http_proxy"] = said["https_proxy"] = proxy
+    return said
+
+
+def bring_uv(python: Path) -> bool:
+    """Bring uv into the environment with pip, at the lock's version; returns whether it came."""
+    pin = re.search(r"(?m)^uv==[^\s;]+", LOCK.read_text(encoding="utf-8"))
+    if not pin:
+        return False
+    print(f"Bringing {pin.group()}, which installs in seconds", flush=True)
+    words = ["--disable-pip-version-check", "--quiet", "--no-deps", "--only-binary", ":all:"]
+    command = [str(python), "-m", "pip", "install", *words, pin.group()]
+    came = subprocess.run(command, cwd=str(ROOT)).returncode == 0
+    if not came:
+        print("uv did not come, and the lines above say why; pip does its work", flush=True)
+    return came
+
+
+def packages(python: Path, what: str, words: list, by_uv: bool) -> bool:
+    """Install packages into the environment: by uv where it is there, else, or if it fails, by pip.
+
+    Args:
+        python: the environment's Python.
+        what: what is installed, for the user.
+        words: requirements and options that pip and uv both know.
+        by_uv: whether uv is there.
+
+    Returns:
+        whether uv did it; the next call need not try it again if it did not.
+
+    Raises:
+        Unfit: if pip fails, too.
+    """
+    if by_uv:
+        print(f"Installing {what}", flush=True)
+        said = as_uv_says(pip_settings(python))
+        command = [str(python), "-m", "uv", "pip", "install", "--python", str(python)]
+        command += ["--no-index"] if said.pop("UV_NO_INDEX", "") else []
+        environment = dict(said, **os.environ)  # what is set for uv itself wins
+        if subprocess.run(command + words, cwd=str(ROOT), env=environment).returncode == 0:
+            return True
+        print("uv could not do it, and the lines above say why", flush=True)
+    pip = [python, "-m", "pip", "install", "--disable-pip-version-check", "--quiet"]
+    step(f"Installing {what} with pip, which takes its time", pip + words)
+    return False
+
+
 def install(folder: Path) -> Path:
     """Make the environment in the folder, or bring it up to date; seconds if nothing changed. Its
     file `installed` is written last.
@@ -145,15 +249,10 @@ def install(folder: Path) -> Path:
         step(
             f"Making the environment {folder.name}", [sys.executable, "-m", "venv", *clear, folder]
         )
-    pip = [python, "-m", "pip", "install", "--disable-pip-version-check", "--quiet"]
-    step(
-        "Installing the packages of requirements.txt: minutes, the first time",
-        [*pip, "--requirement", LOCK],
-    )
-    step(
-        "Installing the course itself",
-        [*pip, "--no-deps", "--no-build-isolation", "--editable", ROOT],
-    )
+    lock = ["--requirement", str(LOCK)]
+    by_uv = packages(python, "the packages of requirements.txt", lock, bring_uv(python))
+    course = ["--no-deps", "--no-build-isolation", "--editable", str(ROOT)]
+    packages(python, "the course itself", course, by_uv)
     marker.write_text(wanted)
     return python
 
@@ -187,6 +286,9 @@ def main(arguments: list) -> int:
             check_python()
         elif arguments[:1] == ["--install"] and len(arguments) == 2:
             install(Path(arguments[1]).absolute())
+        elif arguments[:1] == ["--packages"]:
+            here = Path(sys.executable)
+            packages(here, "what was asked for", arguments[1:], bring_uv(here))
         else:
             return open_course(install(ROOT / ".venv"), arguments)
     except Unfit as error:

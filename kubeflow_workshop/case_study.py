@@ -25,10 +25,13 @@ def experiment(
         "--ticker=MSFT",
         "--start=2012-03-01",
         "--end=2013-03-01",
+        "--validation-from=2012-12-18",
+        "--test-from=2013-01-25",
         "--network=relative",
     ),
 ) -> dict:
     """The Experiment: find the window, learning rate and units with the smallest validation error.
+    The days to validate are given by date, so that they are the same for every window.
 
     Taught in notebook 05. Built with the types of `kubeflow-katib-api`; each trial is a Job whose
     container runs the training program.

@@ -1,6 +1,9 @@
 """What this machine can do: which track of the course it can run, and what to type for each thing
 missing.
 
+The laptop track is judged here. Whether a cluster can be made on this machine is judged by the
+installer (`install/cluster.py doctor`), which is asked for its verdict, so that there is one.
+
 Used in notebook 00 and by `workshop doctor`. The report names no host, no user and no path, because
 notebook 00 stores it.
 """
@@ -11,6 +14,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import re
 import shutil
 import signal
 import socket
@@ -30,38 +34,36 @@ from kubeflow_workshop.files import course_file
 
 OLDEST, NEWEST = (3, 11), (3, 13)
 PORTS = {8888: "JupyterLab", 8080: "the model server"}
-LAPTOP_MEMORY, CLUSTER_MEMORY = 4, 8
+LAPTOP_MEMORY = 4
 FREE_MEMORY = 1.5
 """A training run of the course takes up to 1.2 GB."""
-CLUSTER_CORES = 4
 DISK = 4
 GB = 10**9
 NEARLY = 0.9
 """A machine sold with 4 GB reports a little less."""
 PATIENCE = 3.5
 """Seconds that a program may take to answer."""
+HERE = "cluster here"
 CGROUP = Path("/sys/fs/cgroup")
 """Where Linux says how much memory a container may take; psutil tells only what the whole machine
 has.
 """
 
 INSTALL = {
+    "cluster": {
+        "Linux": (
+            "install/linux/cluster.sh doctor   in the course's folder says what to type for"
+            " each thing missing"
+        ),
+        "Windows": (
+            r"install\windows\cluster.bat doctor   in the course's folder says what to type for"
+            " each thing missing"
+        ),
+    },
     "python": {
         "Linux": "sudo apt-get install python3 python3-venv   (Debian 12, Ubuntu 24.04 or newer)",
         "Darwin": "brew install python@3.12",
         "Windows": "winget install Python.Python.3.12",
-    },
-    "docker": {
-        "Linux": (
-            "sudo apt-get install docker.io && sudo usermod -aG docker $USER   then log out and in"
-        ),
-        "Darwin": "brew install --cask docker-desktop && open -a Docker",
-        "Windows": "winget install Docker.DockerDesktop   then start Docker Desktop",
-    },
-    "engine": {
-        "Linux": "sudo systemctl start docker",
-        "Darwin": "open -a Docker",
-        "Windows": "start Docker Desktop from the Start menu",
     },
     "kubectl": {
         "Linux": (
@@ -89,15 +91,14 @@ class Finding:
         status: "ok"; "missing" if a track cannot run without it; "warn" if it may get in the way.
         says: what was found, in plain words.
         do: what to type or to do about it; empty if there is nothing to do.
-        stops: the track that cannot run because of it. What stops "laptop" stops both; "cluster"
-            means that no cluster can be made here.
+        stops: whether the laptop track cannot run because of it.
     """
 
     name: str
     status: Literal["ok", "missing", "warn"]
     says: str
     do: str = ""
-    stops: Literal["", "laptop", "cluster"] = ""
+    stops: bool = False
 
 
 def look() -> list[Finding]:
@@ -115,8 +116,8 @@ def look() -> list[Finding]:
         ("memory", _memory),
         ("disk", _disk),
         ("ports", _ports),
-        ("Docker", _docker),
         ("kubectl", _kubectl),
+        (HERE, _cluster_here),
     ]
     with ThreadPoolExecutor(len(parts)) as together:
         return [
@@ -148,28 +149,22 @@ def report(findings: list[Finding] | None = None) -> str:
 
 
 def _tracks(findings: list[Finding]) -> list[str]:
-    everywhere = [found.name for found in findings if found.stops == "laptop"]
-    here = [found.name for found in findings if found.stops == "cluster"]
-    if everywhere:
-        return [
-            (
-                f"Laptop track: not yet. Mend this first: {', '.join(everywhere)}. Meanwhile the"
-                " badges above each notebook open it on Colab or Binder."
-            ),
-            "Cluster track: not yet. It begins with what the laptop track needs.",
-        ]
-    laptop = "Laptop track: yes. Every notebook runs here, without a cluster."
-    if any(found.name == "cluster" and found.status == "ok" for found in findings):
-        return [laptop, "Cluster track: yes, on the cluster that answers, if Kubeflow runs there."]
-    if here:
-        return [
-            laptop,
-            (
-                "Cluster track: not yet. Still needed for a cluster on this machine:"
-                f" {', '.join(here)}."
-            ),
-        ]
-    return [laptop, "Cluster track: yes. A cluster of the workshop's size fits on this machine."]
+    missing = [found.name for found in findings if found.stops]
+    laptop = "yes. Every notebook runs here, without a cluster."
+    if missing:
+        laptop = (
+            f"not yet. Mend this first: {', '.join(missing)}. Meanwhile the badges above each"
+            " notebook open it on Colab or Binder."
+        )
+    by_name = {found.name: found for found in findings}
+    here = by_name[HERE].says if HERE in by_name else "not judged"
+    cluster = f"{here}."
+    if "cluster" in by_name and by_name["cluster"].status == "ok":
+        cluster = (
+            "yes, on the cluster that answers, if Kubeflow runs there. One on this machine:"
+            f" {cluster}"
+        )
+    return [f"Laptop track: {laptop}", f"Cluster track: {cluster}"]
 
 
 def _safely(name: str, part: Callable[[], Finding | Iterable[Finding]]) -> list[Finding]:
@@ -202,7 +197,7 @@ def _python() -> Finding:
         "missing",
         f"{version}; the course runs on {wanted}",
         _install("python"),
-        stops="laptop",
+        stops=True,
     )
 
 
@@ -241,14 +236,7 @@ def _cores() -> Finding:
     cores = (
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     )
-    if cores >= CLUSTER_CORES:
-        return Finding("cores", "ok", str(cores))
-    return Finding(
-        "cores",
-        "warn",
-        f"{cores}, enough for a laptop; a cluster on this machine wants {CLUSTER_CORES}",
-        stops="cluster",
-    )
+    return Finding("cores", "ok", str(cores))
 
 
 def _memory() -> Finding:
@@ -267,20 +255,16 @@ def _memory() -> Finding:
             "missing",
             f"{says}; the course needs {LAPTOP_MEMORY} GB",
             "take a machine with more",
-            stops="laptop",
+            stops=True,
         )
-    stops: Literal["", "cluster"] = "cluster" if total < CLUSTER_MEMORY * NEARLY else ""
-    if stops:
-        says += f", enough for a laptop; a cluster on this machine wants {CLUSTER_MEMORY} GB"
     if available < FREE_MEMORY:
         return Finding(
             "memory",
             "warn",
             f"{says}; training takes up to {FREE_MEMORY} GB",
             "close programs that you do not need",
-            stops=stops,
         )
-    return Finding("memory", "warn" if stops else "ok", says, stops=stops)
+    return Finding("memory", "ok", says)
 
 
 def _disk() -> Finding:
@@ -292,7 +276,7 @@ def _disk() -> Finding:
         "missing",
         f"{free:.1f} GB free; the course needs {DISK} GB",
         "free some, or put the course on another disk",
-        stops="laptop",
+        stops=True,
     )
 
 
@@ -326,51 +310,16 @@ def _ports() -> Iterable[Finding]:
                 yield Finding(f"port {port}", "ok", f"free, for {user}")
 
 
-def _docker() -> Finding:
-    if not shutil.which("docker"):
-        return Finding("Docker", "missing", "not installed", _install("docker"), stops="cluster")
-    answer, failed = _ask("docker", "info", "--format", "{{json .}}")
-    version = answer.get("ServerVersion")
-    if not version:
-        if "permission denied" in f"{failed} {answer.get('ServerErrors')}".lower():
-            do = "sudo usermod -aG docker $USER   then log out and in"
-            return Finding(
-                "Docker",
-                "missing",
-                "installed, but you may not speak to its engine",
-                do,
-                stops="cluster",
-            )
-        return Finding(
-            "Docker",
-            "missing",
-            "installed, but its engine does not answer",
-            _install("engine"),
-            stops="cluster",
-        )
-    cores, memory = answer.get("NCPU") or 0, (answer.get("MemTotal") or 0) / GB
-    says = f"engine {version} with {cores} cores and {memory:.1f} GB"
-    if cores < CLUSTER_CORES or memory < CLUSTER_MEMORY * NEARLY:
-        do = (
-            ""
-            if platform.system() == "Linux"
-            else "give it more in Docker Desktop: Settings, Resources"
-        )
-        return Finding(
-            "Docker",
-            "warn",
-            f"{says}; a cluster in it wants {CLUSTER_CORES} and {CLUSTER_MEMORY} GB",
-            do,
-            stops="cluster",
-        )
-    return Finding("Docker", "ok", says)
-
-
 def _kubectl() -> Iterable[Finding]:
     if not shutil.which("kubectl"):
-        yield Finding("kubectl", "missing", "not installed", _install("kubectl"), stops="cluster")
+        yield Finding(
+            "kubectl",
+            "warn",
+            "not installed; it speaks to a cluster, and the laptop track needs none",
+            _install("kubectl"),
+        )
         return
-    answer, _ = _ask("kubectl", "version", "-o", "json", "--request-timeout=3s")
+    answer = _ask("kubectl", "version", "-o", "json", "--request-timeout=3s")
     client, server = (
         answer.get(side, {}).get("gitVersion") for side in ("clientVersion", "serverVersion")
     )
@@ -381,39 +330,56 @@ def _kubectl() -> Iterable[Finding]:
         yield Finding("cluster", "warn", "none answers; the laptop track needs none")
 
 
-def _ask(*command: str) -> tuple[dict, str]:
-    """Run a program that answers in JSON, and end it, with all that it started, when it takes too
-    long.
+def _cluster_here() -> Finding:
+    """The installer's verdict on a cluster of the workshop's size on this machine."""
+    installer = course_file("install/cluster.py")
+    do = _install("cluster")
+    if not installer.is_file():
+        return Finding(HERE, "warn", "not judged, because the installer is in the checkout", do)
+    words = (sys.executable, str(installer), "doctor", "--patience", str(PATIENCE))
+    said = _run(*words, patience=PATIENCE + 5)  # more than it needs, also where Docker hangs
+    verdict = re.search(r"^A cluster of profile workshop: (.+)\.$", said, re.MULTILINE)
+    if not verdict:
+        return Finding(HERE, "warn", "not judged, because the installer did not answer", do)
+    if verdict.group(1) == "yes":
+        return Finding(HERE, "ok", "yes")
+    return Finding(HERE, "warn", verdict.group(1), do)
 
-    The answer goes through files: a pipe would be waited for as long as any child of the program
+
+def _ask(*command: str) -> dict:
+    """Run a program that answers in JSON; returns the object, empty if there was none."""
+    try:
+        answer = json.loads(_run(*command, patience=PATIENCE))
+    except ValueError:
+        answer = {}
+    return answer if isinstance(answer, dict) else {}
+
+
+def _run(*command: str, patience: float) -> str:
+    """Run a program; end it after `patience` seconds, and in any case what it has started.
+
+    The answer goes through a file: a pipe would be waited for as long as any child of the program
     lives.
 
     Returns:
-        The JSON object, empty if there was none, and what the program wrote to stderr.
+        What it wrote to stdout.
     """
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+    with tempfile.TemporaryFile() as out:
         program = shutil.which(command[0]) or command[0]
         running = subprocess.Popen(
             [program, *command[1:]],
             stdin=subprocess.DEVNULL,
             stdout=out,
-            stderr=err,
+            stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
         try:
-            running.wait(PATIENCE)
+            running.wait(patience)
         except subprocess.TimeoutExpired:
-            with contextlib.suppress(ProcessLookupError):
-                if os.name == "posix":
-                    os.killpg(running.pid, signal.SIGKILL)
-                else:
-                    running.kill()
-            running.wait()
+            running.kill()
+        if os.name == "posix":
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(running.pid, signal.SIGKILL)
+        running.wait()
         out.seek(0)
-        err.seek(0)
-        said, failed = out.read().decode(errors="replace"), err.read().decode(errors="replace")
-    try:
-        answer = json.loads(said)
-    except ValueError:
-        answer = {}
-    return answer if isinstance(answer, dict) else {}, failed
+        return out.read().decode(errors="replace")

@@ -1,6 +1,8 @@
 """Mistakes that a user can mend, told in one sentence."""
 
 import argparse
+import os
+import select
 import sys
 import tempfile
 from collections.abc import Callable
@@ -32,8 +34,21 @@ def exit_with_one_sentence(command: Callable[[], int | None]) -> int:
 
     Returns:
         The exit code: what the command returns (0 for None), 2 after a `CourseError`, whose message
-            then stands on stderr in one line, or 130 after Ctrl-C.
+            then stands on stderr in one line, 130 after Ctrl-C, or 141, without a word, when the
+            reader of stdout has gone (`| head -1`).
     """
+    try:
+        try:
+            return _told(command)
+        finally:
+            sys.stdout.flush()  # here, where a reader that has gone is not yet a traceback
+    except BrokenPipeError:
+        if not _reader_has_gone():
+            raise  # another pipe's
+        return 141  # what a shell reports of a program that the closed pipe ended
+
+
+def _told(command: Callable[[], int | None]) -> int:
     try:
         _require_a_temporary_directory()
         return command() or 0
@@ -43,6 +58,21 @@ def exit_with_one_sentence(command: Callable[[], int | None]) -> int:
     except KeyboardInterrupt:
         print("stopped.", file=sys.stderr)
         return 130  # what a shell expects of a program that Ctrl-C ended
+
+
+def _reader_has_gone() -> bool:
+    """Whether stdout is a pipe without a reader; it then becomes a place where nothing is missed,
+    since Python writes what is left once more at its end.
+    """
+    if hasattr(select, "poll"):  # Windows has none, and there is nothing else to ask it
+        asked = select.poll()
+        asked.register(sys.stdout.fileno(), 0)
+        if not asked.poll(0):  # what is wrong with a file is told without being asked for
+            return False
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+    return True
 
 
 def _require_a_temporary_directory() -> None:

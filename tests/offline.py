@@ -4,7 +4,7 @@
 
 Linux gives the command a network namespace of its own, which an ordinary user may make. Where the
 system does not let us (macOS, Windows, a hardened Linux), the command runs with the network as it
-is, a line says so, and tests/test_offline.py skips on a person's machine and fails in CI.
+is, a line says so, and tests/test_offline.py skips; in CI on Linux it fails.
 """
 
 import ctypes

@@ -1,10 +1,12 @@
 """Run the areas of tests/areas.toml, and say where the time went.
 
-python tests/run.py          what a learner and a contributor run (make test)
-python tests/run.py --heavy  the heavy areas, which make test-all adds
-python tests/run.py AREA …   some of them
+python tests/run.py                 what a learner and a contributor run (make test)
+python tests/run.py --level ci      what CI runs beside it on every change (make test-all)
+python tests/run.py --level weekly  what runs once a week, or when asked (make test-weekly)
+python tests/run.py AREA …          some of them
 """
 
+import argparse
 import os
 import subprocess
 import sys
@@ -13,15 +15,19 @@ import tomllib
 from pathlib import Path
 
 HERE = Path(__file__).parent
+LEVELS = ("test", "ci", "weekly")
 
 
 def main(arguments: list[str]) -> int:
     """Run the areas; returns 0 if all passed."""
     areas = tomllib.loads((HERE / "areas.toml").read_text())
-    chosen = [
-        name for name, area in areas.items() if area.get("test", False) != ("--heavy" in arguments)
-    ]
-    chosen = [name for name in arguments if name != "--heavy"] or chosen
+    parser = argparse.ArgumentParser(prog="tests/run.py", description="Run areas of the tests.")
+    parser.add_argument("--level", choices=LEVELS, default="test")
+    parser.add_argument("areas", nargs="*", metavar="AREA")
+    asked = parser.parse_args(arguments)
+    if unknown := set(asked.areas) - set(areas):
+        parser.error(f"{min(unknown)} is no area; take {', '.join(areas)}")
+    chosen = asked.areas or [name for name in areas if areas[name]["level"] == asked.level]
     environment = os.environ | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "PYTHONDONTWRITEBYTECODE": "1",

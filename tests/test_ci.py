@@ -1,15 +1,25 @@
-"""`.ci/run` brings a Docker engine where there is none, and takes it down again, whatever happens."""
+"""`.ci/run` brings a Docker engine where there is none, and takes it down again, whatever happens;
+the public workflow runs the same, and the levels of the areas fit into their time.
+"""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
+import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 
-RUN = Path(__file__).parents[1] / ".ci/run"
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="CI runs on Linux")
+from tests import run
+
+ROOT = Path(__file__).parents[1]
+RUN = ROOT / ".ci/run"
+AREAS = tomllib.loads((ROOT / "tests/areas.toml").read_text())
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="CI runs on Linux")
 
 
 @pytest.fixture
@@ -38,7 +48,7 @@ def checkout(tmp_path):
     return tmp_path
 
 
-def start(checkout, **settings):
+def start(checkout, *words, **settings):
     (checkout / "said").unlink(missing_ok=True)
     environment = {name: value for name, value in os.environ.items() if name != "DOCKER_HOST"}
     environment |= {
@@ -46,7 +56,7 @@ def start(checkout, **settings):
         "SAID": f"{checkout}/said",
     } | settings
     return subprocess.Popen(
-        ["bash", checkout / "checkout/.ci/run"],
+        ["bash", checkout / "checkout/.ci/run", *words],
         env=environment,
         stdout=subprocess.PIPE,
         text=True,
@@ -56,6 +66,11 @@ def start(checkout, **settings):
 
 def said(checkout):
     return (checkout / "said").read_text().splitlines()
+
+
+def test_what_takes_long_runs_when_it_is_asked_for(checkout):
+    assert start(checkout, "test-weekly").wait(30) == 0
+    assert said(checkout)[1] == "make test-weekly with unix:///engine"
 
 
 @pytest.mark.parametrize("code", [0, 1])
@@ -103,3 +118,106 @@ def test_what_the_launchers_tests_need_is_installed_where_it_is_missing(checkout
         "apt-get -qq update",
         "env DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends shellcheck",
     ]
+
+
+def minutes(*levels):
+    return sum(area["minutes"] for area in AREAS.values() if area["level"] in levels)
+
+
+def test_each_level_fits_into_its_time():
+    assert {area["level"] for area in AREAS.values()} == set(run.LEVELS)
+    assert minutes("test") <= 10
+    assert minutes("test", "ci") <= 60
+
+
+def test_every_pytest_of_an_area_ends_a_test_that_hangs():
+    for name, area in AREAS.items():
+        if area["command"][0] == "pytest":
+            assert [word for word in area["command"] if word.startswith("--timeout=")], name
+
+
+@pytest.fixture
+def ran(monkeypatch):
+    """`ran(WORD …)` runs tests/run.py with these words and returns the commands of the areas."""
+    commands = []
+
+    def note(command, **_):
+        commands.append(" ".join(map(str, command)).rpartition("offline.py ")[2])
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(run.subprocess, "run", note)
+
+    def start_it(*words):
+        commands.clear()
+        assert run.main([*words]) == 0
+        return commands
+
+    return start_it
+
+
+@pytest.mark.parametrize("level", run.LEVELS)
+def test_a_level_runs_its_areas_and_no_other(ran, level, capsys):
+    wanted = [" ".join(area["command"]) for area in AREAS.values() if area["level"] == level]
+    assert ran("--level", level) == wanted
+    assert "failed" not in capsys.readouterr().out
+
+
+def test_without_a_word_it_is_what_a_learner_runs(ran):
+    assert ran() == ran("--level", "test")
+
+
+def test_areas_run_by_name_in_the_order_asked_for(ran):
+    assert ran("types", "style") == ["mypy", "ruff check ."]
+
+
+def test_an_area_that_does_not_exist_is_refused(capsys):
+    with pytest.raises(SystemExit) as ended:
+        run.main(["stile"])
+    assert ended.value.code == 2
+    assert "stile" in capsys.readouterr().err
+
+
+def test_make_runs_the_levels():
+    rules = (ROOT / "Makefile").read_text()
+    for target, level in {"test-all": "ci", "test-weekly": "weekly"}.items():
+        assert re.search(rf"(?m)^{target}: .+\n\t.+tests/run.py --level {level}$", rules)
+    named = re.search(r"(?m)^test-lock: .+\n\t.+tests/run.py (.+)$", rules).group(1).split()
+    assert named == ["pythons", "colab"]
+    assert {AREAS[name]["level"] for name in named} == {"weekly"}
+
+
+JOBS = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())
+
+
+def commands(job):
+    return [step.get("run", "") for step in JOBS["jobs"][job]["steps"]]
+
+
+def test_the_public_workflow_runs_the_same_ci_and_more_on_mondays():
+    assert "bash .ci/run" in commands("run")
+    assert 'bash .ci/run "$TARGET"' in commands("weekly")
+    assert [when["cron"].split()[4] for when in JOBS[True]["schedule"]] == ["1"]  # `on`, in YAML
+    for target in re.findall(r"test-\w+", JOBS["jobs"]["weekly"]["env"]["TARGET"]):
+        assert re.search(rf"(?m)^{target}:", (ROOT / "Makefile").read_text())
+
+
+@pytest.mark.parametrize(
+    ("before", "changed"), [("HEAD~1", "no"), ("HEAD~2", "yes"), ("", "yes"), ("0" * 40, "yes")]
+)
+def test_the_public_workflow_sees_a_changed_lock(tmp_path, before, changed):
+    git = ["git", "-C", tmp_path, "-c", "user.name=A", "-c", "user.email=a@example.com"]
+    subprocess.run([*git, "init", "--quiet"], check=True)
+    for number, name in enumerate(["README.md", "requirements.txt", "README.md"]):
+        (tmp_path / name).write_text(f"{number}\n")
+        subprocess.run([*git, "add", "."], check=True)
+        words = ["-c", "commit.gpgsign=false", "commit", "--quiet", "--message", "One"]
+        subprocess.run([*git, *words], check=True)
+    look = commands("lock")[1]
+    environment = os.environ | {"BEFORE": before, "GITHUB_OUTPUT": str(tmp_path / "output")}
+    subprocess.run(["bash", "-e", "-c", look], cwd=tmp_path, env=environment, check=True)
+    assert (tmp_path / "output").read_text() == f"changed={changed}\n"
+
+
+def test_the_public_workflow_tries_what_the_readme_promises_on_macos():
+    assert JOBS["jobs"]["macos"]["runs-on"].startswith("macos")
+    assert any(command.startswith("make test tour") for command in commands("macos"))

@@ -244,3 +244,29 @@ def test_a_process_says_its_sentence_and_exits_with_2(command, tmp_path):
     assert (done.returncode, done.stdout) == (2, "")
     assert re.fullmatch(r"error: ticker 'NOPE' is not among .+\.\n", done.stderr)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a closed pipe is another error on Windows")
+@pytest.mark.parametrize(
+    "words", ["doctor", "train --epochs 1 --units 1 --start 2012-09-05 --output models/1"]
+)
+def test_a_reader_that_has_seen_enough_ends_a_command_quietly(words, tmp_path):
+    """As in `workshop train … | head -1`, with a reader that has gone before the first line."""
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [
+            *(sys.executable, "-c"),
+            "import sys; from kubeflow_workshop.cli import main; sys.exit(main())",
+            *words.split(),
+        ],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        stdout=write,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    os.close(write)
+    assert (done.returncode, done.stderr) == (141, "")
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import http.client
 import os
+import re
 import shutil
 import stat
 import tarfile
@@ -133,10 +134,11 @@ def distribution_path() -> Path:
 
 def distribution(runner: Runner) -> None:
     """Bring the pinned commit of the distribution, unless it is there. git checks every object
-    against its hash.
+    against its hash. What its layers of Pipelines take from Argo, over the network and by a tag,
+    they then take by the tag's commit.
 
     Raises:
-        InstallError: if it cannot be brought.
+        InstallError: if it cannot be brought, or names another Argo than the pinned one.
     """
     pin, place = versions()["distribution"], distribution_path()
     if place.is_dir() and not runner.dry:
@@ -153,4 +155,27 @@ def distribution(runner: Runner) -> None:
     )
     runner.run("git", "-C", part, *plain, "checkout", "--quiet", "--detach", pin["commit"])
     if not runner.dry:
+        pin_argo(part)
         os.replace(part, place)
+
+
+def pin_argo(folder: Path) -> None:
+    """Name Argo's bases by commit in every kustomization of the folder: a tag can be moved.
+
+    Raises:
+        InstallError: if one of them names another version than the pinned one.
+    """
+    pin = versions()["argo"]
+    base = re.compile(rf"({re.escape(pin['address'])}\S*\?ref=)(\S+)")
+    for file in sorted(folder.rglob("kustomization.yaml")):
+        text = file.read_bytes().decode("utf-8")
+        other = {version for _, version in base.findall(text)} - {pin["version"]}
+        if other:
+            raise InstallError(
+                f"{file.relative_to(folder)} of the distribution takes Argo {min(other)}, and"
+                f" install/versions.json pins {pin['version']}; write that version and its commit"
+                " there."
+            )
+        by_commit = base.sub(rf"\g<1>{pin['commit']}", text)
+        if by_commit != text:
+            file.write_bytes(by_commit.encode("utf-8"))

@@ -156,6 +156,7 @@ class Runner:
         stdin: str | None = None,
         tolerate: bool = False,
         secret: bool = False,
+        within: float | None = None,
     ) -> subprocess.CompletedProcess:
         """Run a program and wait for it.
 
@@ -163,7 +164,8 @@ class Runner:
             command: the program and its arguments.
             stdin: what it reads; shown nowhere.
             tolerate: return a failure instead of raising it.
-            secret: its arguments and its output go to no log.
+            secret: its arguments and its output go to no log and into no message.
+            within: seconds that it may take; after them it is ended, which is a failure.
 
         Returns:
             What it answered, as text. In a dry run, an empty success.
@@ -183,22 +185,27 @@ class Runner:
                 f"the program {words[0]} is not on the PATH; install it, then give the same command"
                 " again."
             )
-        done = subprocess.run(
-            [program, *words[1:]],
-            input=stdin,
-            stdin=subprocess.DEVNULL if stdin is None else None,
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            errors="replace",
-            check=False,
-        )
+        try:
+            done = subprocess.run(
+                [program, *words[1:]],
+                input=stdin,
+                stdin=subprocess.DEVNULL if stdin is None else None,
+                capture_output=True,
+                text=True,
+                encoding="utf-8",
+                errors="replace",
+                check=False,
+                timeout=within,
+            )
+        except subprocess.TimeoutExpired:
+            done = subprocess.CompletedProcess(words, 124, "", f"no answer in {within:g} s")
         if not secret:
             self.note((done.stdout[-4000:] + done.stderr[-4000:]) or "(no output)")
         if done.returncode and not tolerate:
             where = f"the log is {self.log}; " if self.log else ""
+            why = last_line(done) if not secret else f"it ended with {done.returncode}"
             raise InstallError(
-                f"{Path(words[0]).name} failed: {last_line(done)}; {where}mend it, then give the"
+                f"{Path(words[0]).name} failed: {why}; {where}mend it, then give the"
                 " same command again: it goes on from here."
             )
         return done

@@ -55,6 +55,8 @@ PORT = {
         " with --ports"
     ),
 }
+PATIENCE = 20
+"""Seconds that Docker may take to answer; an engine that is ill never does."""
 OS_RELEASE = Path("/etc/os-release")
 
 
@@ -151,7 +153,7 @@ def _engine(profile: str, runner: Runner) -> list[Finding]:
     """
     if not shutil.which("docker", path=search_path()):
         return [Finding("Docker", "not installed", _system(DOCKER)), *_virtualisation("")]
-    asked = runner.run("docker", "info", "--format", "{{json .}}", tolerate=True)
+    asked = runner.run("docker", "info", "--format", "{{json .}}", tolerate=True, within=PATIENCE)
     try:
         told = json.loads(asked.stdout)
     except ValueError:
@@ -210,7 +212,8 @@ def _engine(profile: str, runner: Runner) -> list[Finding]:
                 "choose Switch to Linux containers in Docker Desktop's menu",
             )
         )
-    there = runner.run("docker", "image", "inspect", image(), tolerate=True).returncode == 0
+    inspected = runner.run("docker", "image", "inspect", image(), tolerate=True, within=PATIENCE)
+    there = inspected.returncode == 0
     build = (
         f"docker build --file install/image/Dockerfile --target image --tag {image()} .   in the"
         " folder of the course"

@@ -410,6 +410,11 @@ def _multikf(instance: Instance, runner: Runner) -> None:
         instance.save()
     if there:
         runner.run(tool, "delete", instance.name)
+    runner.say(
+        "  multikf takes the password of the login on its command line and nowhere else: while it"
+        " runs, anyone who may list the processes of this machine can read it. On a machine that"
+        " you share, take --tool kind."
+    )
     password = _new_password()
     ports = ",".join(f"{here}:{inside}" for here, inside in instance.state["ports"])
     add = [

@@ -19,7 +19,7 @@ from kubeflow_workshop.katib.spec import view
 from kubeflow_workshop.objects import state
 
 ROWS = 15
-"""Trials that the table shows: the best and the latest."""
+"""How many trials the table shows: the latest ones; the best is shown in any case."""
 
 
 def frame(experiment: Mapping, trials: Sequence[Mapping]) -> pd.DataFrame:
@@ -32,9 +32,9 @@ def frame(experiment: Mapping, trials: Sequence[Mapping]) -> pd.DataFrame:
         trials: its Trial objects, oldest first.
 
     Returns:
-        One row per trial (index `trial`, its name): one column per parameter (float64 if all its
-        values are numbers, else text), a column with the objective's name (float64, NaN without
-        a value), and `state`.
+        One row per trial, with the trial's name as index `trial`. Columns: one per parameter
+        (float64 if all its values are numbers, else text), one with the objective's name (float64,
+        NaN without a value), and `state`.
     """
     said = view(experiment)
     names = [parameter["name"] for parameter in said.parameters]
@@ -112,10 +112,10 @@ def _short(value: str) -> str:
 
 
 def follow(door: Door, name: str) -> dict:
-    """Wait for an Experiment with its table on the screen; returns the Experiment with its status.
+    """Wait for an Experiment, with its table on the screen; returns the Experiment and its status.
 
-    Taught in notebook 05. In a notebook and in a terminal the table changes as the trials do; where
-    the output is a file, each trial that ends is a line.
+    Taught in notebook 05. In a notebook and in a terminal the table changes as the trials do. Where
+    the output is a file, one line is written for each trial that ends.
     """
     console = Console(stderr=True)
     if "IPython" in sys.modules and Console().is_jupyter:

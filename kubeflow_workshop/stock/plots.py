@@ -13,11 +13,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator, NullLocator
 
 BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
-GREY = "#666666"
+GREY, PALE = "#666666", "#BBBBBB"
+_RANKS = ((PALE, 1.0), (BLUE, 1.5), (GREEN, 3.5))
+"""Colour and weight of what is behind, of what matters, and of the one to look at."""
 _CYCLE = list(zip((BLUE, RED, GREEN, ORANGE), ("-", "--", "-.", ":"), strict=True))
 
 
@@ -254,6 +255,28 @@ def grid(
     ax.figure.colorbar(image, ax=ax, label=label)
 
 
+def points(
+    groups: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    *,
+    title: str,
+    x: str,
+    y: str,
+    ax: Axes | None = None,
+) -> None:
+    """Up to three groups of points, the first pale and behind, the last large and in front.
+
+    Args:
+        groups: name → places on the x axis and heights, of the same length.
+        title: what the figure says, as a sentence.
+        x, y: the names of the axes, with units.
+        ax: draw into these axes instead of a new figure.
+    """
+    ax = _frame(title, x, y, ax)
+    for (name, (places, heights)), (colour, size) in zip(groups.items(), _RANKS, strict=False):
+        ax.plot(places, heights, "o", color=colour, markersize=4 + 1.5 * size, label=name)
+    ax.legend(frameon=False, fontsize=9)
+
+
 def parallel(
     rows: pd.DataFrame,
     *,
@@ -261,19 +284,23 @@ def parallel(
     title: str,
     label: str,
     log: Collection[str] = (),
+    best: int = 10,
     largest: bool = False,
     ax: Axes | None = None,
 ) -> None:
-    """Parallel coordinates, as in Katib's UI: an upright axis a column, and each row a line that
-    crosses every axis at its value.
+    """Parallel coordinates, as in Katib's UI: one upright axis per column, and each row is a line
+    that crosses every axis at its value.
+
+    Lines that share a value lie side by side there, so that each can be followed.
 
     Args:
-        rows: a column an axis, numbers or text; a row without an objective (NaN) is left out.
-        objective: the column that is the last axis, and the colour: the darker, the better. The
-            best row is drawn thick.
+        rows: one column per axis, numbers or text; a row without an objective (NaN) is left out.
+        objective: the column of the last axis. The best row is green and thick, the next ones are
+            blue, and all others are grey.
         title: what the figure says, as a sentence.
         label: the name of the objective, with units.
         log: columns whose axis has powers of ten.
+        best: how many rows are not grey.
         largest: True if the largest objective is the best.
         ax: draw into these axes instead of a new figure.
     """
@@ -281,19 +308,32 @@ def parallel(
     # the best is drawn last, on top
     rows = rows[rows[objective].notna()].sort_values(objective, ascending=largest)
     names = [name for name in rows.columns if name != objective] + [objective]
-    ax.set(xlim=(0, len(names) - 1), ylim=(0, 1), yticks=[])
+    ax.set(xlim=(0, len(names) - 1), ylim=(-0.06, 1.06), yticks=[])
+    ax.xaxis.tick_top()
     ax.set_xticks(range(len(names)), [*names[:-1], label])
-    ax.tick_params(axis="x", length=0, pad=10)
-    ax.set_title(title, pad=14)  # the highest ticks stand at the upper edge
+    ax.tick_params(axis="x", length=0)
     ax.grid(visible=False)
     ax.spines[:].set_visible(False)
     heights = np.column_stack(
         [_upright(ax, place, rows[name], name in log) for place, name in enumerate(names)]
     )
-    colours = plt.get_cmap("cividis")(heights[:, -1] if not largest else 1 - heights[:, -1])
-    for row, colour in zip(heights[:-1], colours[:-1], strict=True):
-        ax.plot(range(len(names)), row, color=colour, linewidth=1.4)
-    ax.plot(range(len(names)), heights[-1], color=RED, linewidth=3)
+    for place in range(len(names) - 1):
+        heights[:, place] = _side_by_side(heights[:, place], heights[:, place + 1])
+    for number, row in enumerate(heights, 1):
+        rank = 2 if number == len(heights) else int(number > len(heights) - best)
+        colour, width = _RANKS[rank]
+        ax.plot(range(len(names)), row, color=colour, linewidth=width, clip_on=False)
+
+
+def _side_by_side(heights: np.ndarray, towards: np.ndarray) -> np.ndarray:
+    """Heights, those that are the same moved apart by a little, in the order of where they go."""
+    moved = heights.copy()
+    for height in np.unique(heights):
+        (same,) = np.nonzero(heights == height)
+        room = min(0.08, 0.01 * (len(same) - 1))
+        order = same[np.argsort(towards[same], kind="stable")]
+        moved[order] += np.linspace(-room / 2, room / 2, len(same)) if len(same) > 1 else 0
+    return moved
 
 
 def _upright(ax: Axes, place: int, values: pd.Series, log: bool) -> np.ndarray:
@@ -326,7 +366,8 @@ def _upright(ax: Axes, place: int, values: pd.Series, log: bool) -> np.ndarray:
         axis.yaxis.set_major_locator(FixedLocator(range(len(texts))))
         axis.yaxis.set_ticklabels(texts)
     # lines cross them
-    plt.setp(axis.get_yticklabels(), path_effects=[withStroke(linewidth=3, foreground="white")])
+    paper = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 0.8}
+    plt.setp(axis.get_yticklabels(), bbox=paper, fontsize=9)
     low, high = numbers.min(), numbers.max()
     axis.set_ylim((low, high) if low < high else (low * 0.9 or -1, high * 1.1 or 1))
     to_share = axis.transData + axis.transAxes.inverted()

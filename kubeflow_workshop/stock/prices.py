@@ -162,13 +162,22 @@ def fingerprint(prices: pd.DataFrame) -> str:
 
 
 def _range(start: str | date | None, end: str | date | None) -> tuple[date | None, date | None]:
-    first, last = _day(start, "start"), _day(end, "end")
+    first, last = read_day(start, "start"), read_day(end, "end")
     if first and last and first > last:
         raise CourseError(f"start {first} comes after end {last}; give the earlier day as start.")
     return first, last
 
 
-def _day(value: str | date | None, name: str) -> date | None:
+def read_day(value: str | date | None, name: str) -> date | None:
+    """The day that a text such as `2012-03-01` names; None stays None.
+
+    Args:
+        value: the text, or the day itself.
+        name: what to call it in a message.
+
+    Raises:
+        CourseError: if the text names no day.
+    """
     if value is None or (isinstance(value, date) and not isinstance(value, datetime)):
         return value
     try:

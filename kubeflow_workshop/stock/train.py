@@ -14,15 +14,16 @@ import math
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from kubeflow_workshop.errors import CourseParser, exit_with_one_sentence
+from kubeflow_workshop.errors import CourseError, CourseParser, exit_with_one_sentence
 from kubeflow_workshop.stock import evaluate, model, prices
-from kubeflow_workshop.stock.windows import Split, split, windows
+from kubeflow_workshop.stock.windows import Split, Windows, split, split_by_date, windows
 
 if TYPE_CHECKING:
     import keras
@@ -30,14 +31,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    """What is chosen before the training begins; the defaults are the talk's.
+    """What is chosen before the training begins; the defaults are those of the talk.
 
     Attributes:
         network: `talk` or `relative`.
         window: days in a window.
         units: size of the LSTM's state.
         learning_rate: of Adam.
-        epochs: how often each training window is seen.
+        epochs: how many times training goes through all training windows.
         seed: of the first weights and of the shuffle.
     """
 
@@ -51,7 +52,7 @@ class Hyperparameters:
 
 @dataclass(frozen=True)
 class Trained:
-    """A fitted network, what it was fitted on, and how good it is.
+    """A trained network, the windows it was trained on, and how good it is.
 
     Attributes:
         model: window float32 [batch, window, 1], dollars → next close float32 [batch, 1], dollars.
@@ -72,8 +73,9 @@ def train(
     frame: pd.DataFrame,
     chosen: Hyperparameters | None = None,
     report: Callable[[model.Progress], None] | None = None,
+    cut: Callable[[Windows], Split] = split,
 ) -> Trained:
-    """Train a network on the oldest 80 % of the days, and judge it on the newest 10 %.
+    """Train a network on the oldest days, and judge it on the newest.
 
     Taught in notebook 04. The same prices and hyperparameters give the same numbers on the same
     machine.
@@ -82,12 +84,13 @@ def train(
         frame: prices, as `prices.load` returns them; `adj_close` is used.
         chosen: the hyperparameters; the defaults without it.
         report: called after every ten epochs.
+        cut: splits the windows; without it, 80 % train, 10 % validate, 10 % test.
 
     Raises:
-        CourseError: if a hyperparameter cannot be, or the prices are too few for it.
+        CourseError: if a hyperparameter is out of range, or there are too few prices for it.
     """
     chosen = chosen or Hyperparameters()
-    parts = split(windows(frame["adj_close"], chosen.window))
+    parts = cut(windows(frame["adj_close"], chosen.window))
     network = model.build(chosen.network, chosen.window, chosen.units, chosen.seed)
     progress = model.fit(
         network,
@@ -103,10 +106,10 @@ def train(
 
 
 def card(trained: Trained, frame: pd.DataFrame, series: str, directory: Path) -> dict:
-    """What a model version says of itself; the files' hashes are added when it is written.
+    """What a model version says about itself; the files' hashes are added when it is written.
 
-    Taught in notebook 04. A score that is no finite number (on few test days, say) is None: JSON
-    has no other word for it.
+    Taught in notebook 04. A score that is not a finite number (on very few test days, for example)
+    is None, since JSON cannot write it.
 
     Args:
         trained: what `train` returned.
@@ -164,6 +167,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--start", metavar="DAY", help="first day, such as 2012-03-01")
     parser.add_argument("--end", metavar="DAY", help="last day")
+    for name, part in (("validation", "validate"), ("test", "test")):
+        parser.add_argument(
+            f"--{name}-from",
+            metavar="DAY",
+            help=f"first day to {part}; give both, or neither (default: by shares, 80, 10, 10 %%)",
+        )
     parser.add_argument(
         "--network", choices=model.NETWORKS, default=default.network, help="(default: %(default)s)"
     )
@@ -193,8 +202,18 @@ def run(arguments: argparse.Namespace) -> None:
     """Do what the command line asks for.
 
     Raises:
-        CourseError: if an argument cannot be; nothing is written then.
+        CourseError: if an argument is wrong; then nothing is written.
     """
+    days = (arguments.validation_from, arguments.test_from)
+    if (days[0] is None) != (days[1] is None):
+        raise CourseError(
+            "--validation-from and --test-from go together; give both days, or neither."
+        )
+    cut = (
+        split
+        if days[0] is None
+        else partial(split_by_date, validation_from=days[0], test_from=days[1])
+    )
     if arguments.csv is not None:
         frame, series = (
             prices.read_csv(arguments.csv, arguments.start, arguments.end),
@@ -220,7 +239,7 @@ def run(arguments: argparse.Namespace) -> None:
             flush=True,
         )
 
-    trained = train(frame, chosen, report)
+    trained = train(frame, chosen, report, cut)
     print(
         f"Test-MAE={trained.scores.mae:.6g}\nPersistence-MAE={trained.scores.persistence_mae:.6g}",
         flush=True,

@@ -4,12 +4,14 @@ Taught in notebook 03. No TensorFlow here.
 """
 
 from dataclasses import dataclass
+from datetime import date
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from kubeflow_workshop.errors import CourseError
+from kubeflow_workshop.stock.prices import read_day
 
 
 @dataclass(frozen=True)
@@ -57,8 +59,8 @@ def windows(prices: pd.Series, length: int) -> Windows:
 
     Returns:
         Windows with `inputs` float32 [days - length, length, 1], `targets` float32 [days - length]
-        and the `dates` of the targets. No copy of
-        the prices is made for the inputs: they are a view, which cannot be written to.
+        and the `dates` of the targets. The inputs are a view of one array, and not copies, so they
+        cannot be written to.
 
     Raises:
         CourseError: if `length` is below 1, or there are not at least `length` + 1 prices.
@@ -76,11 +78,12 @@ def windows(prices: pd.Series, length: int) -> Windows:
 
 
 def split(made: Windows, train: float = 0.8, validation: float = 0.1) -> Split:
-    """The oldest windows to train, the next to validate, the newest to test: 80, 10 and 10 of a
-    hundred, as in the talk.
+    """Split windows by shares: the oldest train, the next validate, the newest test.
 
-    Taught in notebook 03. Nothing is shuffled, so every training target is older than every
-    validation target, and those than every test target.
+    Taught in notebook 03; the shares of the talk are 80, 10 and 10 %. Nothing is shuffled, so every
+    training target is older than every validation target, and every validation target is older
+    than every test target. A longer window makes fewer windows, so the length of the window moves
+    the borders; `split_by_date` holds them still.
 
     Args:
         made: windows in the order of time.
@@ -96,5 +99,34 @@ def split(made: Windows, train: float = 0.8, validation: float = 0.1) -> Split:
             raise CourseError(
                 f"{len(made)} windows are too few to split: nothing is left for {name}; take a"
                 " longer range of days or a shorter window."
+            )
+    return parts
+
+
+def split_by_date(made: Windows, validation_from: str | date, test_from: str | date) -> Split:
+    """Split windows at two days, which are the same days for every length of the window.
+
+    Taught in notebook 05. A window belongs to the part in which its target lies.
+
+    Args:
+        made: windows in the order of time.
+        validation_from, test_from: the first day to validate and the first day to test, such as
+            `2011-10-05`; a day without trading stands for the next one that has it.
+
+    Raises:
+        CourseError: if a day is no date, or a part would be empty.
+    """
+    days = {"validation-from": validation_from, "test-from": test_from}
+    first, second = (
+        int(np.searchsorted(made.dates, pd.Timestamp(read_day(day, name))))
+        for name, day in days.items()
+    )
+    parts = Split(made[:first], made[first:second], made[second:])
+    for name, part in zip(Split._fields, parts, strict=True):
+        if not len(part):
+            raise CourseError(
+                f"validation-from {validation_from} and test-from {test_from} leave no day for"
+                f" {name}; the targets run from {made.dates[0]:%Y-%m-%d} to"
+                f" {made.dates[-1]:%Y-%m-%d}; give two of them, the earlier one first."
             )
     return parts

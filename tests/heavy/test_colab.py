@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import lab
 import pytest
 
 from tests.heavy.pythons import interpreter
@@ -51,6 +52,7 @@ def environment(room: Path, python: str, *packages: str) -> Path:
     subprocess.run(
         [*uv, "pip", "install", "--quiet", "--python", str(room / "bin/python"), *packages],
         cwd=ROOT,
+        env=lab.as_uv_says(lab.pip_settings(sys.executable)) | os.environ,
         check=True,
     )
     return room / "bin"
@@ -134,6 +136,7 @@ def test_the_unit_tests_pass_at_both_ends_of_the_ranges(end):
         end,
         ".",
         "pytest>=8",
+        "pytest-timeout>=2.3",
         "pytest-xdist>=3.6",
         "nbformat>=5.10",
         "cryptography>=42",
@@ -152,6 +155,7 @@ def test_the_unit_tests_pass_at_both_ends_of_the_ranges(end):
             programs / "python",
             "bokeh-sampledata",
         ],
+        env=lab.as_uv_says(lab.pip_settings(sys.executable)) | os.environ,
         check=True,
     )
     if end == "lowest-direct":

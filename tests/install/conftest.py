@@ -23,12 +23,13 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "install"))  # where cluster.py finds its parts
 STAND_IN = (Path(__file__).parent / "stand_in.sh").read_text()
 DRIVER = """
-import sys
+import os, sys
 sys.path.insert(0, "install")
 import cluster
 from kubeflow_install import preflight, steps
 steps.PAUSE = 0
 preflight.DISK = {"workshop": 0, "full": 0}
+preflight.PATIENCE = float(os.environ.get("PATIENCE", 60))
 sys.exit(cluster.main(sys.argv[1:]))
 """
 """The real program. What needs time between two looks, and disk, is not what these tests are about.
@@ -60,6 +61,8 @@ PAGES = {
     "example": ("istio-ingressgateway", "istio-proxy", [15021, 8080, 8443]),
 }
 """The Deployments behind the first pages, where upstream has them: name, container, ports."""
+ARGO = "applications/pipeline/upstream/third-party/argo/installs/namespace/kustomization.yaml"
+"""Where upstream's Pipelines take Argo's bases from the network."""
 REAL = ("sh", "cat", "sleep", "git", "perl", "env", "grep", "touch", "mv")
 
 
@@ -104,6 +107,12 @@ def distribution(tmp_path_factory):
                 )
         (place / base / "kustomization.yaml").write_text(kustomization)
         (place / base / "thing.yaml").write_text(json.dumps(thing))
+    argo = json.loads((ROOT / "install/versions.json").read_text())["argo"]
+    (place / ARGO).parent.mkdir(parents=True)
+    (place / ARGO).write_text(
+        f"resources:\n- ../../base\n- {argo['address']}manifests/namespace-install/"
+        f"workflow-controller-rbac?ref={argo['version']}\n"
+    )
     who = ("-c", "user.name=A", "-c", "user.email=a@example.com", "-c", "commit.gpgsign=false")
     for words in (
         ["init", "--quiet"],

@@ -5,7 +5,9 @@ name=${0##*/}
 line="$name $*"
 echo "$line" >> "$STAND/calls"
 fail() { echo "stand-in: $1" >&2; exit 1; }
-if [ -n "$FAIL_AT" ]; then case $line in *"$FAIL_AT"*) fail "asked to fail" ;; esac; fi
+if [ -n "$FAIL_AT" ]; then
+  case $line in "multikf "*"$FAIL_AT"*) fail "asked to fail: $line" ;; *"$FAIL_AT"*) fail "asked to fail" ;; esac
+fi
 if [ -n "$FAIL_ONCE_AT" ] && [ ! -e "$STAND/failed" ]; then
   case $line in *"$FAIL_ONCE_AT"*) touch "$STAND/failed"; fail 'no matches for kind "Certificate"' ;; esac
 fi
@@ -14,6 +16,7 @@ after() {
 }
 case $line in
   "docker info "*)
+    [ ! -e "$STAND/docker-hangs" ] || exec sleep 60
     [ -e "$STAND/docker.err" ] && cat "$STAND/docker.err" >&2
     cat "$STAND/docker.json" ;;
   "docker image inspect kindest/"*) [ -e "$STAND/node-image" ] || exit 1 ;;
@@ -34,7 +37,14 @@ case $line in
   "kustomize build "*) echo "# built from $2"; cat "$2/kustomization.yaml" ;;
   "kubectl "*" apply "*) cat >> "$STAND/applied" ;;
   "kubectl "*" get deployments,jobs "*) cat "$STAND/objects.json" ;;
-  "kubectl "*" port-forward "*) echo "Forwarding from 127.0.0.1"; after; exec sleep 60 ;;
+  "kubectl "*" port-forward "*)
+    echo "Forwarding from 127.0.0.1"; after
+    connection=0
+    while [ "$connection" -lt "${CONNECTIONS:-0}" ]; do
+      echo "Handling connection for 8080"; connection=$((connection + 1))
+    done
+    touch "$STAND/handled-$$"
+    exec sleep 60 ;;
 esac
 after
 exit 0

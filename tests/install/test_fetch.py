@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from tests.install.conftest import ROOT
+from tests.install.conftest import ARGO, ROOT
 
 PINS = json.loads((ROOT / "install/versions.json").read_text())
 
@@ -57,3 +57,22 @@ def test_what_is_pinned_has_a_checksum_for_both_processors_and_a_word_on_where_i
 def test_the_node_and_the_distribution_are_pinned_by_content():
     assert re.fullmatch(r"kindest/node:v[\d.]+@sha256:[0-9a-f]{64}", PINS["node"]["image"])
     assert re.fullmatch(r"[0-9a-f]{40}", PINS["distribution"]["commit"])
+    assert re.fullmatch(r"[0-9a-f]{40}", PINS["argo"]["commit"])
+
+
+def test_argos_bases_are_taken_by_commit_and_not_by_a_tag(machine):
+    assert machine.run("up", "demo").code == 0
+    commit = machine.pins["distribution"]["commit"]
+    text = (machine.data / "distribution" / commit / ARGO).read_text()
+    assert f"workflow-controller-rbac?ref={PINS['argo']['commit']}\n" in text
+    assert PINS["argo"]["version"] not in text
+    assert "- ../../base\n" in text
+
+
+def test_a_distribution_that_takes_another_argo_is_refused_and_not_kept(machine):
+    machine.pins["argo"]["version"] = "v3.7.4"
+    machine.pin()
+    done = machine.run("up", "demo")
+    assert done.code == 2
+    assert "takes Argo v3.7.3, and install/versions.json pins v3.7.4" in done.err
+    assert not (machine.data / "distribution" / machine.pins["distribution"]["commit"]).exists()

@@ -7,6 +7,7 @@ import re
 import signal
 import socket
 import subprocess
+import time
 
 import pytest
 
@@ -327,6 +328,19 @@ def test_connect_sets_the_kubeconfig_prints_the_addresses_and_closes_the_way_on_
     )
 
 
+def test_the_way_in_stays_open_for_more_connections_than_a_pipe_holds_lines(machine):
+    machine.run("up", "demo")
+    machine.rules = {"CONNECTIONS": "5000"}  # 145 kB of lines
+    running = machine.start("connect", "demo", "--no-browser")
+    deadline = time.monotonic() + 30
+    while len(list(machine.stand.glob("handled-*"))) < 2:
+        assert running.poll() is None
+        assert time.monotonic() < deadline, "kubectl waits for someone to read what it says"
+        time.sleep(0.05)
+    running.send_signal(signal.SIGINT)
+    assert running.communicate(timeout=30)[1] == ""
+
+
 def test_the_full_platform_gets_a_password_that_is_shown_once_and_kept_nowhere(machine):
     done = machine.run("up", "demo", "--profile", "full")
     assert (done.code, done.err) == (0, "")
@@ -365,10 +379,22 @@ def test_multikf_makes_the_same_by_its_own_flags(machine):
         f" {password}"
     )
     assert password not in (machine.data / "instances/demo/up.log").read_text()
+    assert "anyone who may list the processes of this machine can read it" in done.out
     assert [call.rsplit("/", 1)[1] for call in machine.called("kustomize build")] == ["course"]
     assert machine.run("down", "demo").code == 0
     assert machine.called("multikf delete") == ["multikf delete demo"]
     assert machine.clusters == set()
+
+
+def test_a_failure_of_multikf_tells_nobody_its_password(machine):
+    machine.rules = {"FAIL_AT": "multikf add"}
+    done = machine.run("up", "demo", "--tool", "multikf")
+    assert done.code == 2
+    assert "multikf failed: it ended with 1; the log is" in done.err
+    (add,) = machine.called("multikf add")
+    password = add.split()[-1]
+    for text in (done.out, done.err, (machine.data / "instances/demo/up.log").read_text()):
+        assert password not in text
 
 
 def test_multikf_without_a_confirmed_checksum_is_refused_before_anything_is_made(machine):

@@ -94,5 +94,8 @@ def test_the_laptop_track_is_what_the_doctor_looks_for(notebook):
 
 
 @claim("00", "4 cores and 8 GB of memory")
-def test_the_cluster_track_is_what_the_doctor_looks_for(notebook):
-    assert (doctor.CLUSTER_CORES, doctor.CLUSTER_MEMORY) == (4, 8)
+def test_the_cluster_track_is_what_the_installer_looks_for(notebook, monkeypatch):
+    monkeypatch.syspath_prepend("install")
+    from kubeflow_install import preflight
+
+    assert (preflight.CORES["workshop"], preflight.MEMORY["workshop"]) == (4, 8)

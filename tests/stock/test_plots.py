@@ -152,8 +152,10 @@ def test_a_grid_is_white_at_zero_and_the_same_scale_each_time():
             {"a": (0, 1, 2)}, reference=("r", 1), title="t", label="", ax=ax
         ),
         lambda ax: plots.grid([[0]], rows=["a"], columns=["b"], title="t", label="", ax=ax),
+        lambda ax: plots.points({"a": ([1], [2])}, title="t", x="", y="", ax=ax),
+        lambda ax: plots.parallel(TRIALS, objective="error", title="t", label="", ax=ax),
     ],
-    ids=["lines", "dots", "bars", "intervals", "grid"],
+    ids=["lines", "dots", "bars", "intervals", "grid", "points", "parallel"],
 )
 def test_every_figure_can_be_a_part_of_another(draw):
     _, (left, right) = plt.subplots(1, 2)
@@ -205,16 +207,39 @@ def test_a_log_axis_gives_each_power_of_ten_the_same_room():
 
 
 @pytest.mark.parametrize(("largest", "best"), [(False, 0), (True, 1)])
-def test_the_best_is_red_thick_and_on_top_and_the_better_the_darker(largest, best):
+def test_the_best_is_thick_and_on_top_the_next_are_blue_and_the_others_pale(largest, best):
     trials = pd.DataFrame({"window": [1, 2, 3, 4], "error": [0.4, 0.3, 0.2, 0.1]})
-    ax, lines = drawn(trials, largest=largest)
+    ax, lines = drawn(trials, largest=largest, best=2)
     assert ax.lines[-1] is lines[best]
-    assert lines[best].get_color() == plots.RED
-    assert lines[best].get_linewidth() > 2 * lines[1 - best].get_linewidth()
-    others = sorted((end for end in lines if end != best), reverse=largest)
-    lightness = [np.dot(to_rgb(lines[end].get_color()), (0.2126, 0.7152, 0.0722)) for end in others]
-    assert lightness == sorted(lightness)
-    assert lightness[0] < lightness[-1]
+    assert [line.get_color() for line in ax.lines] == [plots.PALE] * 2 + [plots.BLUE, plots.GREEN]
+    assert lines[best].get_linewidth() > 2 * max(line.get_linewidth() for line in ax.lines[:-1])
+    lightness = [
+        np.dot(to_rgb(colour), (0.2126, 0.7152, 0.0722)) for colour in (plots.BLUE, plots.PALE)
+    ]
+    assert lightness[1] > 1.5 * lightness[0]  # to be told apart in grey
+
+
+def test_lines_that_share_a_value_lie_side_by_side_and_do_not_cross():
+    trials = pd.DataFrame({"units": [8, 8, 8, 64], "error": [0.3, 0.1, 0.2, 0.4]})
+    _, lines = drawn(trials)
+    places = [float(lines[end].get_ydata()[0]) for end in sorted(lines)]
+    assert places[:3] == pytest.approx([-0.01, 0, 0.01])
+    assert places[3] == 1
+
+
+def test_points_are_where_they_are_and_the_last_group_is_the_largest():
+    groups = {"others": ([1, 2], [3, 4]), "ten best": ([5], [6]), "best": ([7], [8])}
+    plots.points(groups, title="One wins.", x="days", y="dollars")
+    ax = plt.gca()
+    assert titled(ax, "One wins.", "days", "dollars")
+    assert [line.get_xydata().tolist() for line in ax.lines] == [
+        [[1, 3], [2, 4]],
+        [[5, 6]],
+        [[7, 8]],
+    ]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == list(groups)
+    sizes = [line.get_markersize() for line in ax.lines]
+    assert sizes == sorted(set(sizes))
 
 
 def test_the_axes_are_named_and_carry_the_values_that_were_given():
@@ -233,7 +258,9 @@ def test_the_axes_are_named_and_carry_the_values_that_were_given():
 
 def test_a_parameter_that_never_changed_stands_in_the_middle():
     _, lines = drawn(pd.DataFrame({"units": [64, 64], "error": [0.1, 0.2]}))
-    assert lines[0].get_ydata()[0] == pytest.approx(0.5)
+    assert [float(line.get_ydata()[0]) for line in lines.values()] == pytest.approx(
+        [0.5, 0.5], abs=0.01
+    )
 
 
 def test_a_parameter_that_was_always_zero_or_below_is_drawn_too():

@@ -278,7 +278,7 @@ def test_a_gap_of_ten_days_is_a_holiday(csv):
             "is no text file (byte 0 is not UTF-8); save it as CSV, UTF-8",
         ),
         (b"\x89PNG\r\n\x1a\n" + bytes(range(256)), "is no text file"),
-        (gzip.compress(text(*ROWS).encode()), "is no text file"),
+        (gzip.compress(text(*ROWS).encode(), mtime=0), "is no text file"),
     ],
 )
 def test_a_file_that_cannot_be_prices_is_refused_with_its_name_and_row(data, says, csv):
@@ -520,3 +520,16 @@ def test_an_answer_that_cannot_be_prices_is_refused_and_not_kept(yahoo, spoil):
 def test_prices_are_given_where_none_can_be_kept(yahoo):
     yahoo.cache.write_text("a file where the folder would be")
     assert len(prices.load("MSFT", "2012-03-01", "2012-03-05", source="yahoo")) == 3
+
+
+def test_a_file_of_the_cache_appears_whole_or_not_at_all(tmp_path):
+    """A write that is cut off leaves what was there before: nothing, or the whole older file."""
+    kept = tmp_path / "MSFT.csv"
+    cut_off = "2012-03-01,1\n" * 9 + "\ud800"  # no file can hold this letter
+    with pytest.raises(UnicodeEncodeError):
+        prices._keep(cut_off, kept)
+    assert not kept.exists()
+    prices._keep("whole", kept)
+    with pytest.raises(UnicodeEncodeError):
+        prices._keep(cut_off, kept)
+    assert kept.read_text() == "whole"

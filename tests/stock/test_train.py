@@ -161,7 +161,7 @@ def test_every_line_is_a_metric_that_katib_reads_in_full(printed):
 def test_a_value_of_any_size_is_read_in_full(value, capsys, monkeypatch, trained):
     """Katib's regex takes what it can and drops the rest, so `1e-07` must be taken whole."""
 
-    def report(frame, chosen, say):
+    def report(frame, chosen, say, cut):
         say(model.Progress(10, value, value))
         return trained
 
@@ -191,6 +191,63 @@ def test_a_file_of_ones_own_gives_the_numbers_of_the_same_prices(tmp_path, capsy
     assert model.load(output).name == "relative"
 
 
+def test_the_days_to_validate_and_to_test_can_be_given_by_date(trained, capsys):
+    """The days of the split by shares, given by date, make the same numbers; others do not."""
+    parts = trained.parts
+    days = [
+        f"--validation-from={parts.validation.dates[0]:%Y-%m-%d}",
+        f"--test-from={parts.test.dates[0]:%Y-%m-%d}",
+    ]
+    assert train.main([*SMALL, *days]) == 0
+    assert capsys.readouterr().out.splitlines() == printed_by(trained)
+    assert train.main([*SMALL, "--validation-from=2013-01-02", "--test-from=2013-02-01"]) == 0
+    assert capsys.readouterr().out.splitlines() != printed_by(trained)
+
+
+@pytest.mark.parametrize(
+    ("days", "says"),
+    [
+        (
+            ["--validation-from=2013-01-02"],
+            "--validation-from and --test-from go together; give both days, or neither.",
+        ),
+        (
+            ["--test-from=2013-01-02"],
+            "--validation-from and --test-from go together; give both days, or neither.",
+        ),
+        (
+            ["--validation-from=2013-01-02", "--test-from=2012-12-03"],
+            "validation-from 2013-01-02 and test-from 2012-12-03 leave no day for validation;",
+        ),
+        (
+            ["--validation-from=2013-01-02", "--test-from=never"],
+            "test-from 'never' is no day; write it as 2012-03-01.",
+        ),
+    ],
+)
+def test_days_that_do_not_fit_are_refused_with_one_sentence(days, says, capsys, tmp_path):
+    assert train.main([*SMALL, *days, "--output", str(tmp_path / "1")]) == 2
+    said = capsys.readouterr()
+    assert (said.out, said.err.count("\n")) == ("", 1)
+    assert says in said.err
+    assert not (tmp_path / "1").exists()
+
+
+def printed_by(trained) -> list[str]:
+    """The lines that the program prints for a training."""
+    return [
+        line
+        for each in trained.progress
+        for line in (
+            f"Training-MAE={each.training_mae:.6g}",
+            f"Validation-MAE={each.validation_mae:.6g}",
+        )
+    ] + [
+        f"Test-MAE={trained.scores.mae:.6g}",
+        f"Persistence-MAE={trained.scores.persistence_mae:.6g}",
+    ]
+
+
 @pytest.fixture
 def given(monkeypatch, trained):
     """The prices and hyperparameters that the program would train with; it is `trained` that comes
@@ -198,7 +255,7 @@ def given(monkeypatch, trained):
     """
     kept = []
     monkeypatch.setattr(
-        train, "train", lambda frame, chosen, report: kept.append((frame, chosen)) or trained
+        train, "train", lambda frame, chosen, report, cut: kept.append((frame, chosen)) or trained
     )
     return kept
 

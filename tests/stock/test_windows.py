@@ -1,12 +1,14 @@
 """Windows: what is in them, that they cost nothing, and that the future stays out."""
 
+from datetime import date
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from kubeflow_workshop.errors import CourseError
 from kubeflow_workshop.stock import prices
-from kubeflow_workshop.stock.windows import Split, Windows, split, windows
+from kubeflow_workshop.stock.windows import Split, Windows, split, split_by_date, windows
 
 
 def closes(count: int) -> pd.Series:
@@ -41,8 +43,8 @@ def test_windows_are_those_of_the_loop_to_the_bit(ticker, length):
 def test_a_target_stands_at_its_own_day():
     series = prices.load("MSFT", "2012-03-01", "2012-03-09")["adj_close"]
     made = windows(series, 3)
-    for date, target in zip(made.dates, made.targets, strict=True):
-        assert target == np.float32(series[date])
+    for day, target in zip(made.dates, made.targets, strict=True):
+        assert target == np.float32(series[day])
 
 
 def test_windows_are_a_view_of_one_array_that_cannot_be_written_to():
@@ -152,3 +154,59 @@ def test_shares_that_leave_nothing_to_test_are_refused():
 
 def test_the_parts_have_names():
     assert Split._fields == ("train", "validation", "test")
+
+
+# The split by date
+
+
+@pytest.mark.parametrize("length", [1, 3, 20])
+def test_a_split_by_date_gives_the_same_days_whatever_the_length_of_the_window(length):
+    parts = split_by_date(windows(closes(103), length), "2012-04-02", "2012-05-01")
+    assert parts.train.dates[-1] == pd.Timestamp("2012-03-30")  # a Friday
+    assert parts.validation.dates[[0, -1]].tolist() == [
+        pd.Timestamp("2012-04-02"),
+        pd.Timestamp("2012-04-30"),
+    ]
+    assert parts.test.dates[[0, -1]].tolist() == [pd.Timestamp("2012-05-01"), closes(103).index[-1]]
+    assert len(parts.train) + length == 65
+    assert sum(map(len, parts)) == 103 - length
+
+
+def test_a_day_without_trading_stands_for_the_next_one():
+    made = windows(closes(103), 3)
+    friday, saturday = "2012-03-30", date(2012, 3, 31)
+    assert split_by_date(made, saturday, "2012-05-01").validation.dates[0] == pd.Timestamp(
+        "2012-04-02"
+    )
+    assert split_by_date(made, friday, saturday).validation.dates.tolist() == [pd.Timestamp(friday)]
+
+
+def test_the_shares_and_their_dates_are_the_same_split():
+    made = windows(closes(103), 3)
+    parts = split(made)
+    again = split_by_date(made, parts.validation.dates[0], parts.test.dates[0])
+    for part, other in zip(parts, again, strict=True):
+        assert part.targets.tolist() == other.targets.tolist()
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "empty"),
+    [
+        ("2012-01-02", "2012-05-01", "train"),
+        ("2012-05-01", "2012-04-02", "validation"),
+        ("2012-05-01", "2012-05-01", "validation"),
+        ("2012-04-02", "2013-01-01", "test"),
+    ],
+)
+def test_days_that_do_not_fit_are_refused(first, second, empty):
+    with pytest.raises(CourseError) as refused:
+        split_by_date(windows(closes(103), 3), first, second)
+    assert str(refused.value) == (
+        f"validation-from {first} and test-from {second} leave no day for {empty}; the targets run"
+        " from 2012-01-05 to 2012-05-23; give two of them, the earlier one first."
+    )
+
+
+def test_a_day_that_is_none_is_refused():
+    with pytest.raises(CourseError, match="test-from 'May' is no day; write it as 2012-03-01"):
+        split_by_date(windows(closes(103), 3), "2012-04-02", "May")

@@ -9,6 +9,7 @@ which people with any kind of colour vision can tell apart. Text is at least 15 
 import math
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from xml.sax.saxutils import escape
 
@@ -711,6 +712,56 @@ def windows() -> Picture:
     return page
 
 
+def two_kinds() -> Picture:
+    """What is chosen before the training, and what the training finds."""
+    page = Picture(
+        330,
+        "Hyperparameters and the parameters of the model",
+        "On the left three knobs, window, learning rate and units, the hyperparameters: chosen"
+        " before the training begins. An arrow leads to the training, and from there to a net of"
+        " weights, the 20,065 parameters of the model, which the training finds. The finished model"
+        " gives one number, the validation error. A dashed arrow leads from it back to the knobs:"
+        " the search chooses again, and each round is a trial.",
+    )
+    page.rect(20, 20, 250, 220, fill=tint(ORANGE), stroke=ORANGE)
+    page.text(145, 46, "hyperparameters", size=20, bold=True)
+    page.text(145, 72, "chosen before the training", size=15)
+    for y, turn, name, value in (
+        (112, -0.9, "window", "3"),
+        (158, -1.9, "learning rate", "0.001"),
+        (204, -2.6, "units", "64"),
+    ):
+        page.circle(52, y, 15, fill=WHITE, stroke=ORANGE)
+        page.line([(52, y), (52 + 13 * math.cos(turn), y + 13 * math.sin(turn))], colour=INK)
+        page.text(78, y, name, size=17, anchor="start")
+        page.text(256, y, value, size=17, bold=True, anchor="end")
+    page.arrow((274, 130), (304, 130))
+    page.box(308, 96, 134, 68, "training", "from the prices", colour=GREY)
+    page.arrow((446, 130), (476, 130))
+    page.rect(480, 20, 224, 220, fill=tint(BLUE), stroke=BLUE)
+    page.text(592, 46, "model parameters", size=20, bold=True)
+    page.text(592, 72, "found by the training", size=15)
+    columns = [
+        [(530, y) for y in (112, 142, 172)],
+        [(590, y) for y in (100, 128, 156, 184)],
+        [(650, y) for y in (142,)],
+    ]
+    for left, right in pairwise(columns):
+        for start in left:
+            for end in right:
+                page.line([start, end], colour=BLUE, width=1.2)
+    for column in columns:
+        for x, y in column:
+            page.circle(x, y, 9, fill=WHITE, stroke=BLUE)
+    page.text(590, 218, "20,065 weights", size=17, bold=True)
+    page.arrow((708, 130), (738, 130))
+    page.box(742, 88, 138, 84, "one number", "the error on the", "validation days", colour=GREEN)
+    page.arrow((812, 176), (812, 290), (145, 290), (145, 244), colour=ORANGE, dashed=True)
+    page.rect(318, 274, 324, 32, radius=0)
+    page.text(480, 290, "the search chooses again: the next trial", size=16)
+    return page
+
+
 PICTURES = {
     "case-study": case_study,
     "ml-system": ml_system,
@@ -721,6 +772,7 @@ PICTURES = {
     "lstm-cell": lstm_cell,
     "rnn-unrolled": rnn_unrolled,
     "windows": windows,
+    "two-kinds-of-parameters": two_kinds,
 }
 
 
