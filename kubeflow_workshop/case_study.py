@@ -74,10 +74,11 @@ def experiment(
         "name": "training",
         "image": IMAGE,
         "command": command,
-        # What a trial is promised is less than it may take: beside Kubeflow itself, two of them must
-        # find room on the smallest machine that install/ accepts.
+        # A trial may take a core, but is promised little: two must find room beside Kubeflow on the
+        # smallest machine that install/ accepts, and what is promised is also how cores are shared
+        # when all want one. Katib's own services, beside the trials, ask for 50m.
         "resources": {
-            "requests": {"cpu": "500m", "memory": "1Gi"},
+            "requests": {"cpu": "100m", "memory": "1Gi"},
             "limits": {"cpu": "1", "memory": "2Gi"},
         },
     }

@@ -66,7 +66,12 @@ def run(arguments: argparse.Namespace) -> int:
     name = door.create(document, replace=arguments.replace)
     for note in notes:
         print(f"On this laptop: {note}", file=sys.stderr)
-    experiment = table.follow(door, name)
+    try:
+        experiment = table.follow(door, name)
+    except KeyboardInterrupt:
+        if not isinstance(door, Laptop):
+            print(f"{name} goes on, on the cluster; --replace or delete ends it.", file=sys.stderr)
+        raise
     _tell(experiment, door.trials(name))
     if isinstance(door, Laptop):
         print(

@@ -16,17 +16,24 @@ import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import yaml
 
 from kubeflow_workshop import IMAGE
 from kubeflow_workshop.katib.cluster import Cluster
+from tests.katib.experiments import experiment
+
+if TYPE_CHECKING:
+    from kubernetes.client import V1Pod, V1ResourceRule
 
 PROFILE = Path(__file__).parents[2] / "install/profiles/course"
 RUN = "kubeflow-workshop-test"
 """What the namespaces of a run are called and labelled."""
 WORKSHOP = [str(Path(sys.executable).with_name("workshop"))]
+SHORT = "echo x=${trialParameters.x}; sleep 5; echo loss=0.5"
+LONG = "echo x=${trialParameters.x}; exec sleep 600"
 FORGOTTEN = timedelta(hours=2)
 """After that a namespace of an earlier run was left by one that was killed."""
 
@@ -89,6 +96,29 @@ class Administrator:
             for one in listed
             if datetime.now(UTC) - one.metadata.creation_timestamp >= older_than
         }
+
+    def leftovers(self, namespace: str, experiment: str) -> list[str]:
+        """What of an Experiment is still there: its Jobs, and its Pods, the algorithm's too."""
+        jobs = self.batch.list_namespaced_job(namespace).items
+        return [
+            *(job.metadata.name for job in jobs if job.metadata.name.startswith(f"{experiment}-")),
+            *(pod.metadata.name for pod in self.pods(namespace, experiment)),
+        ]
+
+    def pods(self, namespace: str, experiment: str) -> "list[V1Pod]":
+        """The Pods of an Experiment: its trials' and its algorithm's."""
+        chosen = f"katib.kubeflow.org/experiment={experiment}"
+        return self.core.list_namespaced_pod(namespace, label_selector=chosen).items
+
+    def rights(self, account: Path, namespace: str) -> "list[V1ResourceRule]":
+        """What an account may do in a namespace, as the cluster answers the account itself."""
+        from kubernetes import client, config
+
+        asked = client.V1SelfSubjectRulesReview(
+            spec=client.V1SelfSubjectRulesReviewSpec(namespace=namespace)
+        )
+        api = client.AuthorizationV1Api(config.new_client_from_config(str(account)))
+        return api.create_self_subject_rules_review(asked).status.resource_rules
 
     def kubeconfig(self, namespace: str, path: Path, server: str = "") -> Path:
         """A kubeconfig for the service account `workshop` of a namespace."""
@@ -210,3 +240,16 @@ def learner(kubeconfig: Path | None) -> dict[str, str]:
     plain = {name: value for name, value in os.environ.items() if name not in hidden}
     there = {"WORKSHOP_TARGET": "cluster", "KUBECONFIG": str(kubeconfig)}
     return plain | (there if kubeconfig else {})
+
+
+def tiny(name: str, script: str, **content: object) -> dict:
+    """An Experiment whose trials run a shell script in the course's image."""
+    # Katib sends to its collector what the last command of the script prints: so it is one
+    words = ("sh", "-c", f"({script})")
+    document = experiment(
+        *words, name=name, container={"image": IMAGE}, **({"maxTrialCount": 1} | content)
+    )
+    template = document["spec"]["trialTemplate"]
+    template["retain"] = True
+    template["trialSpec"]["spec"]["template"]["spec"]["securityContext"] = {"runAsUser": 1000}
+    return document

@@ -7,36 +7,19 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 import yaml
 
-from kubeflow_workshop import IMAGE, kube
+from kubeflow_workshop import kube
 from kubeflow_workshop.errors import CourseError
 from kubeflow_workshop.katib.cluster import Cluster
 from kubeflow_workshop.objects import AbsentError, state
-from tests.cluster.conftest import WORKSHOP, learner, until, workshop
-from tests.katib.experiments import experiment
+from tests.cluster.conftest import LONG, SHORT, WORKSHOP, learner, tiny, until, workshop
 
 SECONDS = 240
 """What an Experiment of a few tiny trials may take on a busy machine."""
-SHORT = "echo x=${trialParameters.x}; sleep 5; echo loss=0.5"
-LONG = "echo x=${trialParameters.x}; exec sleep 600"
-
-
-def tiny(name: str, script: str, **content: object) -> dict:
-    """An Experiment whose trials run a shell script in the course's image."""
-    # Katib sends to its collector what the last command of the script prints: so it is one
-    words = ("sh", "-c", f"({script})")
-    document = experiment(
-        *words, name=name, container={"image": IMAGE}, **({"maxTrialCount": 1} | content)
-    )
-    template = document["spec"]["trialTemplate"]
-    template["retain"] = True
-    template["trialSpec"]["spec"]["template"]["spec"]["securityContext"] = {"runAsUser": 1000}
-    return document
 
 
 def running(cluster: Cluster, name: str) -> dict:
