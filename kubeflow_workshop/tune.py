@@ -72,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
         if not isinstance(door, Laptop):
             print(f"{name} goes on, on the cluster; --replace or delete ends it.", file=sys.stderr)
         raise
-    _tell(experiment, door.trials(name))
+    _tell(experiment, door)
     if isinstance(door, Laptop):
         print(
             f"Kept in {door.state / name}: the Experiment, its trials, their logs.", file=sys.stderr
@@ -82,7 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0 if objects.state(experiment) == "Succeeded" else 1
 
 
-def _tell(experiment: dict, trials: list[dict]) -> None:
+def _tell(experiment: dict, door: "Door") -> None:
     """The end of the story: the table, why it ended, the best trial, and the last words of trials
     that failed.
     """
@@ -91,6 +91,7 @@ def _tell(experiment: dict, trials: list[dict]) -> None:
     from kubeflow_workshop.katib.table import table
     from kubeflow_workshop.objects import state
 
+    trials = door.trials(experiment["metadata"]["name"])
     console = Console(stderr=True)
     if not console.is_terminal:  # a terminal has it from the live table
         console.print(table(experiment, trials))
