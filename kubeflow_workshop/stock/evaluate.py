@@ -243,8 +243,8 @@ def _skill_interval(
     # its import takes a second, and only scores need it
     from arch.bootstrap import StationaryBootstrap, optimal_block_length
 
-    # It divides by zero where the difference does not vary, and is then NaN or 0. The floor makes
-    # both of them 1: the days are resampled one by one.
+    # Where the difference does not vary, this divides by zero and is NaN; on few days it can be 0.
+    # In both cases the floor resamples the days one by one.
     with np.errstate(divide="ignore", invalid="ignore"):
         block = max(1.0, float(optimal_block_length(losses - rival)["stationary"].iloc[0]))
     interval = StationaryBootstrap(block, losses, rival, seed=seed).conf_int(

@@ -153,15 +153,16 @@ def test_below_ten_days_there_is_no_interval():
     assert math.isfinite(evaluate.score(evaluate.window_mean(walk), walk).skill_low)
 
 
-def test_where_the_difference_does_not_vary_the_days_are_resampled_one_by_one():
-    """On these ten days the rule for the length of the blocks says 0, which no block can have."""
-    walk = random_walk(12)
-    losses = np.abs(walk.targets - walk.today).astype(float)
-    scores = evaluate.score(walk.targets + losses + 1, walk, resamples=200)
-    alone = StationaryBootstrap(1, losses + 1, losses, seed=0).conf_int(
+def test_a_block_is_at_least_one_day_long():
+    """For these differences the rule for the length of the blocks says 0, which none can have."""
+    walk = days([10 + 2 * day for day in range(12)])  # persistence is 2 dollars off on ten days
+    losses = 2 + np.array([0, -1, 0, 1, 1, -1, 0, -1, 0, 1])
+    scores = evaluate.score(walk.targets + losses, walk, resamples=200)
+    one_by_one = StationaryBootstrap(1, losses, np.full(10, 2), seed=0).conf_int(
         lambda model, rival: 1 - model.mean() / rival.mean(), reps=200, method="percentile"
     )
-    assert (scores.skill_low, scores.skill_high) == pytest.approx(tuple(alone.ravel()))
+    assert (scores.skill_low, scores.skill_high) == pytest.approx(tuple(one_by_one.ravel()))
+    assert scores.skill_low < 0 < scores.skill_high
 
 
 @pytest.mark.parametrize("wrong", [np.zeros(3), np.zeros((4, 1)), np.zeros(5), 20.0])
@@ -218,9 +219,12 @@ def test_walk_forward_passes_over_a_year_without_days():
     made = years()
     kept = np.nonzero(made.dates.year != 2011)[0]
     gap = Windows(made.inputs[kept], made.targets[kept], made.dates[kept])
-    forecast = evaluate.walk_forward(gap, lambda past: evaluate.persistence, 2010)
-    judged = gap[-len(forecast) :]
-    assert evaluate.by_year(forecast, judged).index.tolist() == [2010, 2012]
+    fitted = []
+    forecast = evaluate.walk_forward(
+        gap, lambda past: fitted.append(past) or evaluate.persistence, 2010
+    )
+    assert len(fitted) == 2
+    assert evaluate.by_year(forecast, gap[-len(forecast) :]).index.tolist() == [2010, 2012]
 
 
 def test_each_year_is_judged_as_score_judges_it():

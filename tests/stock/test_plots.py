@@ -79,8 +79,8 @@ def test_an_axis_can_be_straight_near_zero_and_logarithmic_beyond():
     plots.lines({"skill": [-5, 0.01]}, symlog=0.1, title="", x="", y="")
     ax = plt.gca()
     assert ax.get_yscale() == "symlog"
-    at = [ax.transData.transform((0, height))[1] for height in (0, 0.05, 0.1, 1, 10)]
-    near, far = np.diff(at)[:2], np.diff(at)[2:]
+    at = [ax.transData.transform((0, height))[1] for height in (0, 0.05, 0.1, 0.2, 2, 20)]
+    near, far = np.diff(at)[:2], np.diff(at)[3:]
     assert near[0] == pytest.approx(near[1])
     assert far[0] == pytest.approx(far[1])
     assert {"−1", "0"} <= {label.get_text() for label in ax.get_yticklabels()}
