@@ -175,7 +175,7 @@ class Laptop:
 class _Attempt:
     """What a trial's program has said so far."""
 
-    reports: list[metrics.Report] = field(default_factory=list)
+    seen: metrics.Observation
     tail: deque = field(default_factory=lambda: deque(maxlen=_TAIL))
     code: int | None = None
     early: bool = False
@@ -308,7 +308,7 @@ class _Run:
 
     def _learn(self, future: Future, number: int, name: str) -> None:
         """Tell the suggestion and the stopping rule how a trial went."""
-        reports = future.result()
+        seen = future.result()
         trial = self.trials[name]
         kind = state(trial)
         judged = kind in ("Succeeded", "EarlyStopped")
@@ -321,7 +321,7 @@ class _Run:
         )
         self._suggestion.tell(number, value)
         if self._stopping and kind == "Succeeded":
-            self._stopping.succeeded(reports)
+            self._stopping.succeeded(seen)
 
     def _new(self, assignment: Mapping[str, str]) -> str:
         """Make a Trial object."""
@@ -393,7 +393,7 @@ class _Run:
                 values[parameter["name"]] = assignment[reference]
         return values
 
-    def _trial(self, name: str, server: "workers.Server | workers.Fresh") -> list[metrics.Report]:
+    def _trial(self, name: str, server: "workers.Server | workers.Fresh") -> metrics.Observation:
         """Run a trial to its end; returns what it reported."""
         trial = self.trials[name]
         assignment = {one["name"]: one["value"] for one in trial["spec"]["parameterAssignments"]}
@@ -416,7 +416,7 @@ class _Run:
         ]
         if self._stopped.is_set():
             self._keep(with_condition(trial, "Killed", "TrialKilled", "Trial is killed"))
-            return []
+            return self._unseen()
         self._keep(with_condition(trial, "Running", "TrialRunning", "Trial is running"))
         began = time.monotonic()
         for _ in range(self._plan.attempts):
@@ -428,7 +428,12 @@ class _Run:
             if attempt.code == 0 or attempt.early or attempt.late or self._stopped.is_set():
                 break
         self._finish(name, attempt)
-        return attempt.reports
+        return attempt.seen
+
+    def _unseen(self) -> metrics.Observation:
+        return metrics.Observation(
+            self._collector.names, self._stopping.start_step if self._stopping else 0
+        )
 
     def _attempt(
         self,
@@ -442,7 +447,7 @@ class _Run:
         """Start the program once, and read it until it ends; the trial began at the monotonic time
         `began`.
         """
-        attempt = _Attempt()
+        attempt = _Attempt(self._unseen())
         rule = next(iter(self.trials[name]["spec"].get("earlyStoppingRules", [])), None)
         read = 0
         try:
@@ -487,11 +492,11 @@ class _Run:
             attempt.trouble = f"a line of its metrics file is no JSON object ({error})"
             return
         for report in reports:
-            attempt.reports.append(report)
+            attempt.seen.add(report)
             if (
                 rule
                 and report.name == self._collector.objective
-                and self._stopping.stops(rule, attempt.reports)
+                and self._stopping.stops(rule, attempt.seen)
             ):
                 attempt.early = True
                 return
@@ -513,7 +518,7 @@ class _Run:
     def _finish(self, name: str, attempt: _Attempt) -> None:
         """Give a trial its last condition, and its observation if it has one."""
         trial = self.trials[name]
-        observed = metrics.observation(attempt.reports, self._collector.names)
+        observed = attempt.seen.metrics()
         value = metrics.objective_value(observed, self._content["objective"])
         if self._stopped.is_set() and attempt.code != 0:
             kind, reason, message, observed = "Killed", "TrialKilled", "Trial is killed", None
@@ -549,9 +554,8 @@ class _Run:
 
     def _missing(self, attempt: _Attempt) -> str:
         name = self._collector.objective
-        last = next((report for report in reversed(attempt.reports) if report.name == name), None)
-        if last:
-            return f"the last {name} is {last.value!r}, which is no number"
+        if (last := attempt.seen.latest) is not None:
+            return f"the last {name} is {last!r}, which is no number"
         if (self._content.get("metricsCollectorSpec") or {}).get("collector", {}).get(
             "kind"
         ) == "File":
