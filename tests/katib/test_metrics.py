@@ -1,5 +1,6 @@
 """Katib's collector, observation, strategies and medianstop, against hand-made streams."""
 
+import itertools
 import json
 import random
 import re
@@ -98,7 +99,7 @@ def test_filters_of_ones_own_take_the_place_of_katibs():
     r"(\w+)\s*=\s*((-?\d+)(\.\d+)?)",
     r"([a-c]+)\b=?(\d*)",
     # these are left to `finditer`
-    r"(\w+)?=(\d)",
+    r"(\w+)?(\d*)",
     r"([\w]+)=(\d)|(\w)",
     r"{([\w|-]+), (\d+)}",
 ])  # fmt: skip
@@ -107,7 +108,8 @@ def test_a_filter_finds_what_a_regular_expression_finds(pattern):
     lot, own = random.Random(5), metrics._Filter(pattern)
     for _ in range(20_000):
         line = "".join(lot.choices("ab|-_ \t==..+-eE019{},ä", k=lot.randrange(14)))
-        assert [match.span() for match in own.matches(line)] == [
+        found = itertools.islice(own.matches(line), 50)  # one that is empty may come for ever
+        assert [match.span() for match in found] == [
             match.span() for match in re.finditer(pattern, line, re.ASCII)
         ], line
 
