@@ -48,15 +48,17 @@ def _run(argv: Sequence[str] | None) -> int | None:
 
         train.add_arguments(trainer)
     elif known[:1] == ["tune"]:
-        from kubeflow_workshop.katib import tune
+        from kubeflow_workshop import tune
 
         tune.add_arguments(tuner)
     arguments = parser.parse_args(known)
     if arguments.command == "train":
-        return train.run(arguments)
-    if arguments.command == "tune":
+        train.run(arguments)
+    elif arguments.command == "tune":
         return tune.run(arguments)
-    return _commands(arguments)
+    else:
+        _commands(arguments)
+    return None
 
 
 def _commands(arguments: argparse.Namespace) -> None:

@@ -269,7 +269,7 @@ def _memory() -> Finding:
             "take a machine with more",
             stops="laptop",
         )
-    stops = "cluster" if total < CLUSTER_MEMORY * NEARLY else ""
+    stops: Literal["", "cluster"] = "cluster" if total < CLUSTER_MEMORY * NEARLY else ""
     if stops:
         says += f", enough for a laptop; a cluster on this machine wants {CLUSTER_MEMORY} GB"
     if available < FREE_MEMORY:

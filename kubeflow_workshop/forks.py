@@ -281,8 +281,9 @@ class _Reader:
         spec = self._spec(name)
         if spec and spec.origin is None and spec.submodule_search_locations is not None:
             return ast.Module([], [])  # a namespace: it has no source
-        with contextlib.suppress(Exception):  # no such module, or none that can be read
-            return ast.parse(Path(spec.origin).read_bytes())
+        if spec and spec.origin:
+            with contextlib.suppress(Exception):  # it is no file, or no Python
+                return ast.parse(Path(spec.origin).read_bytes())
         return None
 
 
@@ -410,15 +411,15 @@ class _Server:
         _adopt_orphans()
         own = (self._control.fileno(), waking, wake)
         while True:
-            ready, _, _ = select.select([self._control, waking], [], [])
+            ready, _, _ = select.select([self._control.fileno(), waking], [], [])
             if waking in ready:
                 os.read(waking, 4096)
                 self._reap()
-            if self._control in ready:
+            if self._control.fileno() in ready:
                 message, descriptors = self._request()
                 if not message:
                     break
-                self._fork(message, *descriptors, own)
+                self._fork(message, descriptors, own)
         for pid in self._running:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(pid, signal.SIGKILL)
@@ -426,7 +427,8 @@ class _Server:
         self._end_strays()
 
     def _request(self) -> tuple[dict, list[int]]:
-        text, descriptors = b"", []
+        text = b""
+        descriptors: list[int] = []
         while not text.endswith(b"\n"):
             part, more, _, _ = socket.recv_fds(self._control, 1 << 16, 2)
             if not part:
@@ -434,7 +436,8 @@ class _Server:
             text, descriptors = text + part, descriptors + more
         return json.loads(text), descriptors
 
-    def _fork(self, message: dict, output: int, channel: int, own: Sequence[int]) -> None:
+    def _fork(self, message: dict, descriptors: Sequence[int], own: Sequence[int]) -> None:
+        output, channel = descriptors
         if (pid := os.fork()) == 0:
             os.setpgid(0, 0)
             signal.set_wakeup_fd(-1)

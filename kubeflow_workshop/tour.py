@@ -96,7 +96,8 @@ def _tune() -> "train.Hyperparameters":
     """Search with a Katib Experiment on this machine, wherever WORKSHOP_TARGET points: a tour needs
     no cluster.
     """
-    from kubeflow_workshop.katib import spec
+    from kubeflow_workshop import case_study
+    from kubeflow_workshop.katib import rules
     from kubeflow_workshop.katib.laptop import Laptop
     from kubeflow_workshop.stock import train
 
@@ -109,8 +110,8 @@ def _tune() -> "train.Hyperparameters":
     with tempfile.TemporaryDirectory() as room:
         door = Laptop(room)
         name = door.create(
-            spec.case_study(
-                spec.RANDOM,
+            case_study.experiment(
+                rules.RANDOM,
                 {"random_state": 0},
                 name="tour",
                 max_trials=TRIALS,
@@ -129,7 +130,7 @@ def _tune() -> "train.Hyperparameters":
 
 
 def _judge(trained: dict) -> pd.DataFrame:
-    """A row a forecaster: its error on the test days, and its skill against persistence."""
+    """One row per forecaster: its error on the test days, and its skill against persistence."""
     rows = {
         network: (
             result.scores.mae,

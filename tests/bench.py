@@ -20,8 +20,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from kubeflow_workshop.katib import spec, workers
-from kubeflow_workshop.katib.laptop import Laptop, substitute
+from kubeflow_workshop import case_study
+from kubeflow_workshop.katib import workers
+from kubeflow_workshop.katib.laptop import Laptop
+from kubeflow_workshop.katib.plan import substitute
 from kubeflow_workshop.katib.suggest import Suggestion
 from kubeflow_workshop.stock import model, prices, train
 from kubeflow_workshop.stock.windows import Split, split, windows
@@ -199,17 +201,17 @@ def tuning() -> Iterator[Row]:
     """The case study's trials: in fresh processes and as forks, one and two at a time; and trials
     that do nothing.
     """
-    case_study = spec.case_study()["spec"]
-    suggestion = Suggestion(case_study)
-    command = case_study["trialTemplate"]["trialSpec"]["spec"]["template"]["spec"]["containers"][0][
+    content = case_study.experiment()["spec"]
+    suggestion = Suggestion(content)
+    command = content["trialTemplate"]["trialSpec"]["spec"]["template"]["spec"]["containers"][0][
         "command"
     ]
     names = {
         parameter["name"]: parameter["reference"]
-        for parameter in case_study["trialTemplate"]["trialParameters"]
+        for parameter in content["trialTemplate"]["trialParameters"]
     }
     programs = []
-    for _ in range(case_study["maxTrialCount"]):
+    for _ in range(content["maxTrialCount"]):
         assignment = suggestion.ask()[1]
         programs.append(
             substitute(command, {name: assignment[reference] for name, reference in names.items()})
@@ -239,7 +241,8 @@ def tuning() -> Iterator[Row]:
     )
     with tempfile.TemporaryDirectory() as state:
         nothing = copy.deepcopy(
-            spec.case_study(parallel=1, early_stopping=False) | {"metadata": {"name": "nothing"}}
+            case_study.experiment(parallel=1, early_stopping=False)
+            | {"metadata": {"name": "nothing"}}
         )
         container = nothing["spec"]["trialTemplate"]["trialSpec"]["spec"]["template"]["spec"][
             "containers"
@@ -252,7 +255,7 @@ def tuning() -> Iterator[Row]:
 
 def suggestions() -> Iterator[Row]:
     """The thousandth suggestion of tpe, for the case study's three parameters."""
-    suggestion = Suggestion(spec.case_study("tpe", {"random_state": 0})["spec"])
+    suggestion = Suggestion(case_study.experiment("tpe", {"random_state": 0})["spec"])
     took = []
     for _ in range(1010):
         begin = time.perf_counter()

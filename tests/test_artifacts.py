@@ -4,6 +4,7 @@ import runpy
 
 import pytest
 
+from kubeflow_workshop import case_study
 from kubeflow_workshop.files import course_file
 from kubeflow_workshop.katib import plan, spec
 
@@ -23,5 +24,9 @@ def test_an_artifact_is_what_the_code_makes(name):
 
 def test_the_experiment_is_read_as_it_was_made_and_runs_here():
     read = spec.read(course_file("tutorials/artifacts/stock-lstm.yaml"))
-    assert read == spec.case_study()
-    assert plan.plan(read).command[:3] == ["python", "-m", "kubeflow_workshop.stock.train"]
+    assert read == case_study.experiment()
+    assert plan.plan(spec.check(read)).command[:3] == [
+        "python",
+        "-m",
+        "kubeflow_workshop.stock.train",
+    ]

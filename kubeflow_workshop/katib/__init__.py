@@ -4,20 +4,52 @@
 Taught in notebook 05. This room knows nothing of the case study: it tunes any training program.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from kubeflow_workshop.katib.cluster import Cluster
-    from kubeflow_workshop.katib.laptop import Laptop
+from typing import Protocol
 
 
-def connect(
-    state: str | Path | None = None, commands: Sequence[tuple[str, str]] = ()
-) -> "Laptop | Cluster":
-    """The door that `WORKSHOP_TARGET` chooses: both have create, wait, get, trials, logs, best and
-    delete.
+class Door(Protocol):
+    """Where Experiments run: what the laptop and a cluster both can do.
+
+    Taught in notebook 05. Every method raises `CourseError` for what a user can mend, and its kind
+    `objects.AbsentError` if there is no Experiment or Trial of that name.
+    """
+
+    def create(self, document: dict, *, replace: bool = False) -> str:
+        """Start an Experiment from its document; returns its name at once. `replace` deletes the
+        Experiment of that name first, if there is one.
+        """
+
+    def get(self, name: str) -> dict:
+        """The Experiment with its status."""
+
+    def trials(self, name: str) -> list[dict]:
+        """Its Trial objects, oldest first."""
+
+    def best(self, name: str) -> dict:
+        """The best trial so far: `bestTrialName`, `parameterAssignments`, `observation`."""
+
+    def logs(self, trial: str) -> str:
+        """What a trial has printed so far."""
+
+    def wait(
+        self,
+        name: str,
+        watch: Callable[[dict, list[dict]], None] | None = None,
+        timeout: float | None = None,
+    ) -> dict:
+        """Wait until an Experiment has succeeded or failed; returns it with its status. `watch` is
+        called with the Experiment and its Trials at every change; after `timeout` seconds it is a
+        `CourseError`, and the Experiment goes on.
+        """
+
+    def delete(self, name: str) -> None:
+        """End an Experiment, and return when it is gone with all that belongs to it."""
+
+
+def connect(state: str | Path | None = None, commands: Sequence[tuple[str, str]] = ()) -> Door:
+    """The door that `WORKSHOP_TARGET` chooses.
 
     Taught in notebook 05.
 

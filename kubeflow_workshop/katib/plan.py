@@ -1,5 +1,5 @@
 """What the laptop does for an Experiment, found out before anything starts: the command of its
-trials, or why it cannot be run here.
+trials, or why it cannot be run here; and the template, filled in for one trial.
 
 Taught in notebook 05. What is a valid Experiment is said in `spec`; here it is refused, with the
 field's path, when a laptop could not run it faithfully.
@@ -15,11 +15,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.machinery import PathFinder
 from pathlib import Path
+from typing import Any
 
 from kubeflow_workshop.errors import CourseError
-from kubeflow_workshop.katib import spec, workers
-from kubeflow_workshop.katib.fields import present, refuse
+from kubeflow_workshop.katib import rules, spec
+from kubeflow_workshop.katib.spec import View
 from kubeflow_workshop.katib.suggest import ALGORITHMS
+from kubeflow_workshop.objects import refuse
+from kubeflow_workshop.process import search_path
 
 _JOB = "spec.trialTemplate.trialSpec.spec"
 _POD = f"{_JOB}.template.spec"
@@ -89,13 +92,13 @@ class Plan:
     differences: list[str]
 
 
-def plan(document: Mapping, commands: Sequence[tuple[str, str]] = (), where: str = "") -> Plan:
+def plan(view: View, commands: Sequence[tuple[str, str]] = (), where: str = "") -> Plan:
     """Find out how to run an Experiment's trials here, or refuse it.
 
     Taught in notebook 05.
 
     Args:
-        document: an Experiment that `spec.check` has passed.
+        view: what the Experiment says.
         commands: pairs of old and new: words of the trial's command, and what to run here in their
             place.
         where: what to call the document in a message.
@@ -105,30 +108,27 @@ def plan(document: Mapping, commands: Sequence[tuple[str, str]] = (), where: str
             allowed.
     """
     root = f"{where}, " if where else ""
-    content = present(document)["spec"]
-    template, trial = content["trialTemplate"], content["trialTemplate"].get("trialSpec")
-    _allowed_search(content, root)
-    if not trial:
+    _allowed_search(view, root)
+    if not view.trial:
         refuse(
             f"{root}spec.trialTemplate.configMap",
             "is kept on a cluster",
             "put the template itself into trialSpec",
         )
-    if (trial["apiVersion"], trial["kind"]) != ("batch/v1", "Job"):
+    if not view.pod:
         refuse(
             f"{root}spec.trialTemplate.trialSpec",
-            f"is a {trial['kind']} ({trial['apiVersion']})",
+            f"is a {view.trial['kind']} ({view.trial['apiVersion']})",
             "the laptop runs a Job (batch/v1); send this one to a cluster",
         )
     for name, value in (("successCondition", spec.SUCCESS), ("failureCondition", spec.FAILURE)):
-        if template.get(name, value).replace(" ", "") != value:
+        if view.template.get(name, value).replace(" ", "") != value:
             refuse(
                 f"{root}spec.trialTemplate.{name}",
                 "is one of your own",
                 f"the laptop knows Katib's for a Job: {value}",
             )
-    job = trial["spec"]
-    pod = job["template"]["spec"]
+    job, pod = view.trial["spec"], view.pod
     if len(pod["containers"]) != 1:
         refuse(
             f"{root}{_POD}.containers",
@@ -172,10 +172,10 @@ def plan(document: Mapping, commands: Sequence[tuple[str, str]] = (), where: str
             "A trial that fails is not tried again; on a cluster it is, up to six times, unless the"
             " Job has a backoffLimit."
         )
-    if (content.get("metricsCollectorSpec") or {}).get("collector", {}).get("kind") == "File":
+    if view.metrics_file:
         differences.append(
-            f"Where the command or a variable names {metrics_file(content)}, each trial gets a file"
-            " of its own."
+            f"Where the command or a variable names {view.metrics_file}, each trial gets a file of"
+            " its own."
         )
     if "resources" in container:
         differences.append("The limits of cores and memory are not enforced.")
@@ -194,21 +194,21 @@ def plan(document: Mapping, commands: Sequence[tuple[str, str]] = (), where: str
     )
 
 
-def _allowed_search(content: Mapping, root: str) -> None:
+def _allowed_search(view: View, root: str) -> None:
     """Refuse what Katib has and the laptop has not."""
-    if content.get("nasConfig"):
+    if view.content.get("nasConfig"):
         refuse(
             f"{root}spec.nasConfig",
             "is a search for architectures",
             "the laptop searches for parameters only",
         )
-    if (name := content["algorithm"]["algorithmName"]) not in ALGORITHMS:
+    if view.algorithm not in ALGORITHMS:
         refuse(
             f"{root}spec.algorithm.algorithmName",
-            f"{name} does not run on the laptop yet",
+            f"{view.algorithm} does not run on the laptop yet",
             f"use one of {', '.join(ALGORITHMS)}, or a cluster",
         )
-    for number, parameter in enumerate(content["parameters"]):
+    for number, parameter in enumerate(view.parameters):
         distribution = parameter["feasibleSpace"].get("distribution", "uniform")
         if distribution not in ("uniform", "logUniform"):
             path = f"{root}spec.parameters[{number}].feasibleSpace.distribution"
@@ -217,14 +217,14 @@ def _allowed_search(content: Mapping, root: str) -> None:
                 f"{distribution} does not run on the laptop yet",
                 "use one of uniform, logUniform",
             )
-    kind = (content.get("metricsCollectorSpec") or {}).get("collector", {}).get("kind", "StdOut")
+    kind = rules.collector_kind(view.collector)
     if kind not in ("StdOut", "File"):
         refuse(
             f"{root}spec.metricsCollectorSpec.collector.kind",
             f"{kind} does not run on the laptop yet",
             "use one of StdOut, File",
         )
-    if not content.get("maxTrialCount") and "goal" not in content["objective"]:
+    if view.most is None and view.goal is None:
         refuse(
             f"{root}spec.maxTrialCount",
             "is missing, and there is no goal, so the search would never end",
@@ -295,7 +295,7 @@ def _command(
 def _runnable(words: Sequence[str], folder: Path, python_path: str, path: str) -> None:
     """Refuse a program, a Python script or a Python module that is not here."""
     program = words[0] if "/" not in words[0] else str(folder / words[0])
-    missing = None if shutil.which(program, path=workers.search_path()) else words[0]
+    missing = None if shutil.which(program, path=search_path()) else words[0]
     # those two may have a word of their own
     if not missing and Path(words[0]).name.startswith("python") and not {"-W", "-X"} & set(words):
         rest = list(
@@ -321,8 +321,54 @@ def _runnable(words: Sequence[str], folder: Path, python_path: str, path: str) -
         )
 
 
-def metrics_file(content: Mapping) -> str:
-    """Where the Experiment's File collector looks; `content` is the Experiment's `spec`."""
-    return ((content["metricsCollectorSpec"].get("source") or {}).get("fileSystemPath") or {}).get(
-        "path", spec.METRICS_FILE
-    )
+def substitute(value: Any, values: Mapping[str, str]) -> Any:
+    """A template with `${trialParameters.NAME}` replaced in all its texts."""
+    if isinstance(value, str):
+        return re.sub(r"\$\{trialParameters\.([^{}]*)\}", lambda match: values[match[1]], value)
+    if isinstance(value, Mapping):
+        return {key: substitute(item, values) for key, item in value.items()}
+    if isinstance(value, list):
+        return [substitute(item, values) for item in value]
+    return value
+
+
+def values_of(trial: Mapping, view: View) -> dict[str, str]:
+    """What each trial parameter of the template stands for in a Trial: an assignment, or something
+    of the trial's own metadata.
+
+    Args:
+        trial: a Trial object, with its name, namespace and `parameterAssignments`.
+        view: what its Experiment says.
+    """
+    assert view.trial is not None, "a plan was made of it"
+    assignment = {one["name"]: one["value"] for one in trial["spec"]["parameterAssignments"]}
+    metadata = view.trial.get("metadata", {})
+    own = {
+        "Name": trial["metadata"]["name"],
+        "Namespace": trial["metadata"]["namespace"],
+        "Kind": view.trial["kind"],
+        "APIVersion": view.trial["apiVersion"],
+    }
+    values = {}
+    for parameter in view.template.get("trialParameters", []):
+        reference = parameter["reference"]
+        if found := rules.META.fullmatch(reference):
+            values[parameter["name"]] = (
+                own[found[1]]
+                if found[1] in own
+                else metadata.get(found[1].partition("[")[0].lower(), {}).get(found[2], "")
+            )
+        else:
+            values[parameter["name"]] = assignment[reference]
+    return values
+
+
+def run_spec(trial: Mapping, view: View) -> dict:
+    """The Job of a Trial: the template with the values in the places of the placeholders."""
+    assert view.trial is not None, "a plan was made of it"
+    values = values_of(trial, view)
+    metadata = view.trial.get("metadata", {}) | {
+        "name": trial["metadata"]["name"],
+        "namespace": trial["metadata"]["namespace"],
+    }
+    return substitute(view.trial, values) | {"metadata": substitute(metadata, values)}

@@ -16,10 +16,14 @@ import math
 import random
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from decimal import Decimal
+from typing import TYPE_CHECKING, Any
 
-from kubeflow_workshop.errors import CourseError
-from kubeflow_workshop.katib.spec import GRID, MULTIVARIATE_TPE, RANDOM, TPE
+from kubeflow_workshop.katib.rules import GRID, MULTIVARIATE_TPE, RANDOM, TPE, axis, whole
+
+if TYPE_CHECKING:
+    from optuna import Trial
+    from optuna.distributions import BaseDistribution
+    from optuna.samplers import BaseSampler
 
 ALGORITHMS = (RANDOM, GRID, TPE, MULTIVARIATE_TPE)
 """What runs on the laptop."""
@@ -40,7 +44,7 @@ class Suggestion:
         self._parameters = content["parameters"]
         self._algorithm = algorithm["algorithmName"]
         self._grid = _grid(self._parameters, self._seed) if self._algorithm == GRID else None
-        self._asked: dict[int, object] = {}
+        self._asked: dict[int, Trial] = {}
         if self._grid is None:
             # optuna's progress bar, which nobody sees, misses the widgets of a notebook
             with warnings.catch_warnings():
@@ -103,7 +107,7 @@ def _grid(parameters: list[Mapping], seed: int | None) -> Iterator[dict[str, str
     """Every point once, in a shuffled order, so that a search that ends early has looked everywhere
     (Optuna, Katib's engine, shuffles too).
     """
-    axes = {parameter["name"]: _axis(parameter) for parameter in parameters}
+    axes = {parameter["name"]: axis(parameter) for parameter in parameters}
 
     def assignment(point: int) -> dict[str, str]:
         made = {}
@@ -131,52 +135,14 @@ def _shuffled(size: int, generator: random.Random) -> Iterator[int]:
             moved[place] = stays
 
 
-def _axis(parameter: Mapping) -> tuple[int, Callable[[int], str]]:
-    """How many values a parameter has in a grid, and the one at a place, from 0 on, as text.
-
-    A double's are those of NumPy's `arange(min, max + step, step)`, the last one dropped if it is
-    above max, since Katib makes them so. From 0.1 to 1 by 0.3 these are three: the fourth comes out
-    as 1.0000000000000002.
-
-    Raises:
-        CourseError: if the step is too small beside the range for numbers to be counted.
-    """
-    space, kind = parameter["feasibleSpace"], parameter["parameterType"]
-    if kind in ("discrete", "categorical"):
-        return len(space["list"]), space["list"].__getitem__
-    if kind == "int":
-        low, high, step = (_whole(space.get(name) or "1") for name in ("min", "max", "step"))
-        return (high - low) // step + 1, lambda place: str(low + place * step)
-    first, last, step = (float(space[name]) for name in ("min", "max", "step"))
-    second = first + step
-    size = (last + step - first) / step
-    if second == first or not math.isfinite(size):
-        raise CourseError(
-            f"parameter {parameter['name']}: the step {space['step']} is too small beside the range"
-            f" {space['min']} to {space['max']}; give a larger step."
-        )
-
-    def value(place: int) -> float:
-        return (first, second)[place] if place < 2 else first + place * (second - first)
-
-    size = math.ceil(size)
-    size -= size > 1 and value(size - 1) > last
-    return size, lambda place: str(value(place))
-
-
-def _whole(text: str) -> int:
-    """The whole number that a text stands for, also 1e3 and one of more digits than a double."""
-    return int(Decimal(str(text)))
-
-
-def _sampler(name: str, settings: Mapping[str, float], seed: int | None) -> object:
+def _sampler(name: str, settings: Mapping[str, float], seed: int | None) -> "BaseSampler":
     import optuna
 
     if name == RANDOM:
         return optuna.samplers.RandomSampler(seed)
     # the liar: trials that still run count as bad ones, so that no two try the same (as in Katib)
     multivariate = name == MULTIVARIATE_TPE
-    options: dict[str, object] = {
+    options: dict[str, Any] = {
         "multivariate": multivariate,
         "constant_liar": multivariate,
         "seed": seed,
@@ -199,7 +165,7 @@ def _sampler(name: str, settings: Mapping[str, float], seed: int | None) -> obje
     return optuna.samplers.TPESampler(**options)
 
 
-def _distribution(parameter: Mapping, algorithm: str) -> object:
+def _distribution(parameter: Mapping, algorithm: str) -> "BaseDistribution":
     """What Optuna draws a parameter from."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
@@ -209,14 +175,18 @@ def _distribution(parameter: Mapping, algorithm: str) -> object:
     if _is_placed(parameter, algorithm):
         return FloatDistribution(float(space["min"]), float(space["max"]), log=True)
     logarithmic = space.get("distribution") == "logUniform"
-    number = _whole if kind == "int" else float
-    low, high = number(space["min"]), number(space["max"])
-    step = number(space["step"]) if space.get("step") and not logarithmic else None
+    step = None if logarithmic else space.get("step")
     with warnings.catch_warnings():  # that max is not min and a number of steps
         warnings.filterwarnings("ignore", message=".*not divisible by `step`")
         if kind == "int":
-            return IntDistribution(low, high, log=logarithmic, step=step or 1)
-        return FloatDistribution(low, high, log=logarithmic, step=step)
+            low, high = whole(space["min"]), whole(space["max"])
+            return IntDistribution(low, high, log=logarithmic, step=whole(step or "1"))
+        return FloatDistribution(
+            float(space["min"]),
+            float(space["max"]),
+            log=logarithmic,
+            step=float(step) if step else None,
+        )
 
 
 def _is_placed(parameter: Mapping, algorithm: str) -> bool:
@@ -233,7 +203,7 @@ def _is_placed(parameter: Mapping, algorithm: str) -> bool:
 
 def _nearest(parameter: Mapping) -> Callable[[float], float]:
     """Moves a number to the nearest of min, min + step, … up to max."""
-    number = _whole if parameter["parameterType"] == "int" else float
+    number = whole if parameter["parameterType"] == "int" else float
     low, high, step = (number(parameter["feasibleSpace"][name]) for name in ("min", "max", "step"))
     most = math.floor((high - low) / step + 1e-9)  # 0.3 / 0.1 is below 3
     return lambda drawn: low + step * min(round((drawn - low) / step), most)

@@ -6,20 +6,17 @@ cluster: it reads Experiment and Trial objects.
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import pandas as pd
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from kubeflow_workshop.katib import Door
 from kubeflow_workshop.katib.metrics import objective_value
-from kubeflow_workshop.katib.spec import as_number
-from kubeflow_workshop.katib.status import state
-
-if TYPE_CHECKING:
-    from kubeflow_workshop.katib.cluster import Cluster
-    from kubeflow_workshop.katib.laptop import Laptop
+from kubeflow_workshop.katib.rules import as_number
+from kubeflow_workshop.katib.spec import view
+from kubeflow_workshop.objects import state
 
 ROWS = 15
 """Trials that the table shows: the best and the latest."""
@@ -35,17 +32,15 @@ def frame(experiment: Mapping, trials: Sequence[Mapping]) -> pd.DataFrame:
         trials: its Trial objects, oldest first.
 
     Returns:
-        A row a trial (index `trial`, its name): a column a parameter (float64 if all its values are
-        numbers, else text), a column with the objective's name (float64, NaN without a value), and
-        `state`.
+        One row per trial (index `trial`, its name): one column per parameter (float64 if all its
+        values are numbers, else text), a column with the objective's name (float64, NaN without
+        a value), and `state`.
     """
-    content = experiment["spec"]
-    names = [parameter["name"] for parameter in content["parameters"]]
+    said = view(experiment)
+    names = [parameter["name"] for parameter in said.parameters]
     rows = []
     for trial in trials:
-        value = objective_value(
-            trial["status"].get("observation", {}).get("metrics"), content["objective"]
-        )
+        value = _value(trial, said.objective)
         assigned = {one["name"]: one["value"] for one in trial["spec"]["parameterAssignments"]}
         rows.append(
             [
@@ -55,9 +50,9 @@ def frame(experiment: Mapping, trials: Sequence[Mapping]) -> pd.DataFrame:
                 state(trial),
             ]
         )
-    made = pd.DataFrame(
-        rows, columns=["trial", *names, content["objective"]["objectiveMetricName"], "state"]
-    ).set_index("trial")
+    made = pd.DataFrame(rows, columns=["trial", *names, said.metrics[0], "state"]).set_index(
+        "trial"
+    )
     for name in names:
         if len(made) and all(as_number(value) is not None for value in made[name]):
             made[name] = made[name].astype("float64")
@@ -73,21 +68,17 @@ def table(experiment: Mapping, trials: Sequence[Mapping]) -> Table:
         experiment: the Experiment.
         trials: its Trial objects, oldest first.
     """
-    content, status = experiment["spec"], experiment.get("status", {})
-    names, metric = (
-        [parameter["name"] for parameter in content["parameters"]],
-        content["objective"]["objectiveMetricName"],
-    )
-    best = status.get("currentOptimalTrial", {}).get("bestTrialName")
-    most = content.get("maxTrialCount")
+    said = view(experiment)
+    names = [parameter["name"] for parameter in said.parameters]
+    best = experiment.get("status", {}).get("currentOptimalTrial", {}).get("bestTrialName")
     title = (
         f"{experiment['metadata']['name']}: {state(experiment) or 'Created'},"
-        f" {len(trials)}{f' of {most}' if most else ''} trials"
+        f" {len(trials)}{f' of {said.most}' if said.most else ''} trials"
     )
     made = Table(title=title, title_justify="left")
     made.add_column("trial")
     made.add_column("state")
-    for name in (*names, metric):
+    for name in (*names, said.metrics[0]):
         made.add_column(name, justify="right")
     numbered = list(enumerate(trials, 1))
     shown = [
@@ -96,9 +87,7 @@ def table(experiment: Mapping, trials: Sequence[Mapping]) -> Table:
     for number, trial in shown:
         is_best = trial["metadata"]["name"] == best
         assigned = {one["name"]: one["value"] for one in trial["spec"]["parameterAssignments"]}
-        value = objective_value(
-            trial.get("status", {}).get("observation", {}).get("metrics"), content["objective"]
-        )
+        value = _value(trial, said.objective)
         cells = [_short(assigned.get(name, "")) for name in names] + [
             "" if value is None else f"{value:.4g}"
         ]
@@ -111,12 +100,18 @@ def table(experiment: Mapping, trials: Sequence[Mapping]) -> Table:
     return made
 
 
+def _value(trial: Mapping, objective: Mapping) -> float | None:
+    """The number by which a trial is judged, as far as it has one."""
+    observation = trial.get("status", {}).get("observation", {})
+    return objective_value(observation.get("metrics"), objective)
+
+
 def _short(value: str) -> str:
     number = as_number(value)
     return value if number is None else f"{number:.4g}"
 
 
-def follow(door: "Laptop | Cluster", name: str) -> dict:
+def follow(door: Door, name: str) -> dict:
     """Wait for an Experiment with its table on the screen; returns the Experiment with its status.
 
     Taught in notebook 05. In a notebook and in a terminal the table changes as the trials do; where
@@ -146,17 +141,13 @@ def _lines(write: Callable[[str], object]) -> Callable[[dict, list[dict]], None]
             if name in told or kind in ("", "Created", "Running"):
                 continue
             told.add(name)
-            value = objective_value(
-                trial["status"].get("observation", {}).get("metrics"),
-                experiment["spec"]["objective"],
-            )
-            metric = experiment["spec"]["objective"]["objectiveMetricName"]
+            said = view(experiment)
+            value = _value(trial, said.objective)
             assigned = " ".join(
                 f"{one['name']}={_short(one['value'])}"
                 for one in trial["spec"]["parameterAssignments"]
             )
-            write(
-                f"{name}: {kind}, {assigned}{'' if value is None else f' → {metric}={value:.4g}'}\n"
-            )
+            result = "" if value is None else f" → {said.metrics[0]}={value:.4g}"
+            write(f"{name}: {kind}, {assigned}{result}\n")
 
     return watch

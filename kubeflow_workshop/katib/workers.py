@@ -1,10 +1,15 @@
-"""Starts the trials' programs. Where fork exists, one server a search does it: it has imported what
-the trials import, and a trial is a fork of it.
+"""Starts the trials' programs. Where fork exists, one server per search does it: it has imported
+what the trials import, and a trial is a fork of it.
 
 Notebook 05 says what this saves: a trial in a fresh process spends most of its time importing
 TensorFlow. The numbers are those of a fresh process, since the program itself is run from its
 beginning in each fork. The server ends, and its trials with it, when the process that asked for
 them is gone.
+
+Why none of the libraries does this: loky and joblib use a process again for the next task, so a
+trial would find what the one before has left behind; the `forkserver` of Python's multiprocessing
+is one per interpreter, so two searches could not have different environments and imports, it runs a
+function and not a program, and its children outlive a parent that is killed.
 """
 
 import ast
@@ -13,7 +18,6 @@ import gc
 import importlib.util
 import json
 import os
-import queue
 import random
 import runpy
 import select
@@ -27,18 +31,12 @@ import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from kubeflow_workshop import process
+from kubeflow_workshop.process import Program, search_path
+
 CAN_FORK = hasattr(os, "fork")
 ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "OMP_NUM_THREADS": "1"}
 """Trials share the cores by running side by side, so each takes one."""
-_GRACE = 5
-"""Seconds between asking a program to end and ending it."""
-
-
-def search_path() -> str:
-    """The PATH of the trials: the programs of this environment first, so that `python` is the one
-    that has the course's libraries.
-    """
-    return os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
 
 
 def module_of(argv: Sequence[str]) -> str | None:
@@ -53,62 +51,6 @@ class ServerGoneError(Exception):
     """The process that starts the programs is no more."""
 
 
-class Program:
-    """A program that runs: its output line by line, its exit code, its end."""
-
-    def __init__(self, output: int, process: "subprocess.Popen | _Fork"):
-        """`output` is the end of a pipe that the program writes to; `process` is waited for."""
-        self._process = process
-        self._last: threading.Timer | None = None
-        self._lines: queue.Queue[str | None] = queue.Queue()
-        threading.Thread(target=self._read, args=(output,), daemon=True).start()
-
-    def _read(self, output: int) -> None:
-        with open(output, encoding="utf-8", errors="replace", newline=None) as lines:
-            for line in lines:
-                self._lines.put(line)
-        self._lines.put(None)
-
-    def lines(self, patience: float) -> Iterator[str]:
-        """Each line with its end, as it comes; an empty text whenever nothing came for `patience`
-        seconds.
-        """
-        while True:
-            try:
-                line = self._lines.get(timeout=patience)
-            except queue.Empty:
-                yield ""
-                continue
-            if line is None:
-                return
-            yield line
-
-    def wait(self) -> int:
-        """The exit code, when it has ended; minus the signal's number if a signal ended it."""
-        code = self._process.wait()
-        if self._last:
-            self._last.cancel()  # its number may soon be another program's
-        return code
-
-    def end(self) -> None:
-        """Ask the program, and all that it started, to end; make it after a few seconds."""
-        if self._last:
-            return
-        self._last = threading.Timer(
-            _GRACE, self._signal, [getattr(signal, "SIGKILL", signal.SIGTERM)]
-        )
-        self._last.daemon = True
-        self._signal(signal.SIGTERM)
-        self._last.start()
-
-    def _signal(self, number: int) -> None:
-        if not CAN_FORK:
-            self._process.kill()
-            return
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, number)
-
-
 class Fresh:
     """Starts each program as a fresh process: the way where fork does not exist."""
 
@@ -118,9 +60,7 @@ class Fresh:
         """`environment` is added to this process's own; the rest is there for the likeness with
         `Server`.
         """
-        self._environment = (
-            os.environ | ONE_THREAD | {"PATH": search_path(), "PYTHONUNBUFFERED": "1"} | environment
-        )
+        self._environment = {**ONE_THREAD, **environment}
 
     def start(
         self,
@@ -129,20 +69,7 @@ class Fresh:
         environment: Mapping[str, str] | None = None,
     ) -> Program:
         """Start a program in a folder, with more environment of its own."""
-        reading, writing = os.pipe()
-        variables = self._environment | (environment or {})
-        program = shutil.which(argv[0], path=variables["PATH"]) or argv[0]
-        process = subprocess.Popen(
-            [program, *argv[1:]],
-            cwd=folder,
-            env=variables,
-            stdin=subprocess.DEVNULL,
-            stdout=writing,
-            stderr=writing,
-            start_new_session=True,
-        )
-        os.close(writing)
-        return Program(reading, process)
+        return process.start(argv, folder, {**self._environment, **(environment or {})})
 
     def close(self) -> None:
         """Nothing stays behind."""
@@ -165,10 +92,13 @@ class Server:
         self._lock = threading.Lock()
         self._process = subprocess.Popen(
             [sys.executable, "-m", __name__, str(other.fileno()), *([module] if module else [])],
-            env=os.environ
-            | ONE_THREAD
-            | {"PATH": search_path(), "PYTHONUNBUFFERED": "1"}
-            | environment,
+            env={
+                **os.environ,
+                **ONE_THREAD,
+                "PATH": search_path(),
+                "PYTHONUNBUFFERED": "1",
+                **environment,
+            },
             cwd=folder,
             pass_fds=[other.fileno()],
             stdin=subprocess.DEVNULL,
@@ -252,11 +182,11 @@ def _serve(control: socket.socket) -> None:
     signal.signal(signal.SIGCHLD, lambda *_: None)
     running: dict[int, int] = {}
     while True:
-        ready, _, _ = select.select([control, waking], [], [])
+        ready, _, _ = select.select([control.fileno(), waking], [], [])
         if waking in ready:
             os.read(waking, 4096)
             _reap(running)
-        if control in ready:
+        if control.fileno() in ready:
             message, descriptors = _request(control)
             if not message:
                 break
@@ -275,7 +205,8 @@ def _serve(control: socket.socket) -> None:
 
 
 def _request(control: socket.socket) -> tuple[dict, list[int]]:
-    text, descriptors = b"", []
+    text = b""
+    descriptors: list[int] = []
     while not text.endswith(b"\n"):
         part, more, _, _ = socket.recv_fds(control, 1 << 16, 2)
         if not part:
@@ -341,8 +272,9 @@ def imports(module: str) -> list[str]:
     for name in waiting:
         # no such module, no source, or a package that cannot be imported: the trial will say so
         with contextlib.suppress(Exception):
-            origin = importlib.util.find_spec(name).origin
-            for wanted in _names(ast.parse(Path(origin).read_text(encoding="utf-8"))):
+            found_spec = importlib.util.find_spec(name)
+            source = Path(found_spec.origin or "").read_text(encoding="utf-8") if found_spec else ""
+            for wanted in _names(ast.parse(source)):
                 if wanted not in found:
                     found.append(wanted)
                     waiting += [wanted] if wanted.partition(".")[0] == package else []

@@ -234,7 +234,11 @@ def _skill_interval(
     with np.errstate(divide="ignore", invalid="ignore"):
         # NaN becomes 1: days resampled one by one
         block = max(1.0, float(optimal_block_length(losses - rival)["stationary"].iloc[0]))
-    interval = StationaryBootstrap(block, losses, rival, seed=seed).conf_int(
-        _skill, reps=resamples, method="percentile"
+    # its types ask for whole days, and for a statistic that is an array; it needs neither
+    bootstrap = StationaryBootstrap(block, losses, rival, seed=seed)  # type: ignore[arg-type]
+    interval = bootstrap.conf_int(
+        _skill,  # type: ignore[arg-type]
+        reps=resamples,
+        method="percentile",
     )
     return float(interval[0, 0]), float(interval[1, 0])

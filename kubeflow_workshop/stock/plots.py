@@ -7,6 +7,7 @@ Used in every notebook; shown in notebook 03.
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -49,12 +50,12 @@ def _frame(title: str, x: str, y: str, ax: Axes | None) -> Axes:
 
 
 def lines(
-    values: Mapping[str, object],
+    values: Mapping[str, Any],
     *,
     title: str,
     x: str,
     y: str,
-    at: object = None,
+    at: Any = None,
     log: bool = False,
     steps: bool = False,
     reference: tuple[str, float] | None = None,
@@ -105,7 +106,7 @@ def _names(ax: Axes, ends: Sequence[tuple[str, str, float]]) -> None:
     names = sorted(
         (to_share.transform((0, height))[1], name, colour) for name, colour, height in ends
     )
-    places = []
+    places: list[float] = []
     for wanted, _, _ in names:
         places.append(max(wanted, places[-1] + 0.075) if places else wanted)
     centred = sum(
@@ -299,7 +300,7 @@ def _upright(ax: Axes, place: int, values: pd.Series, log: bool) -> np.ndarray:
     """Draw one axis of parallel coordinates with its ticks; returns how high each value stands on
     it, 0 to 1.
     """
-    axis = ax.inset_axes([place, 0, 0.001, 1], transform=ax.transData)
+    axis = ax.inset_axes((place, 0, 0.001, 1), transform=ax.transData)
     axis.spines[["left"]].set_visible(True)
     axis.set(xticks=[], facecolor="none")
     axis.grid(visible=False)
@@ -309,7 +310,7 @@ def _upright(ax: Axes, place: int, values: pd.Series, log: bool) -> np.ndarray:
             axis.set_yscale("log")
         few, whole = np.unique(numbers), bool((numbers == numbers.round()).all())
         axis.yaxis.set_major_locator(
-            FixedLocator(few)
+            FixedLocator(few.tolist())
             if len(few) <= 5
             else (
                 LogLocator(subs=(1, 3))

@@ -248,7 +248,7 @@ def _checked(raw: pd.DataFrame, path: Path) -> pd.DataFrame:
     for name, column in numbers.items():
         refuse(
             column.isna(),
-            lambda row, name=name: (
+            lambda row, name=name: (  # type: ignore[misc]
                 f"{name} is {reprlib.repr(raw[name].iloc[row])}, which is no number"
             ),
             "mend the row, or drop it.",
@@ -261,7 +261,9 @@ def _checked(raw: pd.DataFrame, path: Path) -> pd.DataFrame:
         )
         refuse(
             ~column.between(lowest, highest),
-            lambda row, name=name, must=must: f"{name} is {numbers[name].iloc[row]:g}; {must}",
+            lambda row, name=name, must=must: (  # type: ignore[misc]
+                f"{name} is {numbers[name].iloc[row]:g}; {must}"
+            ),
             "mend the row, or drop it.",
         )
     before = days.shift()

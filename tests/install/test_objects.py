@@ -4,7 +4,6 @@ strictly as a server would: unknown fields refused.
 
 import copy
 import json
-import re
 import tomllib
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -14,11 +13,12 @@ import pytest
 import yaml
 from kubeflow_install import steps
 
-from kubeflow_workshop import IMAGE
+from kubeflow_workshop import IMAGE, case_study
 from kubeflow_workshop.errors import CourseError
 from kubeflow_workshop.katib import cluster, spec
-from kubeflow_workshop.katib.laptop import substitute
+from kubeflow_workshop.katib.plan import substitute
 from tests.install.conftest import ROOT
+from tests.katib.stand_in import StandIn, kubeconfig, serving
 
 VERSION = json.loads((ROOT / "install/versions.json").read_text())["node"]["version"].removeprefix(
     "v"
@@ -60,7 +60,7 @@ def made() -> Iterator[dict]:
         if path.name != "kustomization.yaml":
             yield from yaml.safe_load_all(path.read_text())
     yield login()
-    template = spec.case_study()["spec"]["trialTemplate"]
+    template = case_study.experiment()["spec"]["trialTemplate"]
     values = {parameter["name"]: "8" for parameter in template["trialParameters"]}
     yield substitute(template["trialSpec"], values) | {
         "metadata": {"name": "stock-lstm-abcdefgh", "namespace": "kubeflow-workshop"}
@@ -109,13 +109,44 @@ def test_the_experiment_that_travels_is_checked_to_the_last_field():
             spec.check(wrong)
 
 
-def test_the_role_grants_what_the_code_asks_for_and_no_more():
-    code = (ROOT / "kubeflow_workshop/katib/cluster.py").read_text()
-    calls = re.findall(r'_(?:ask|asking|refusal)\(\s*(?:error, )?"(\w+)", "([\w/]+)"', code)
-    asked = {
-        ("" if resource.startswith("pods") else cluster.GROUP, resource, verb)
-        for verb, resource in calls
-    }
+def test_the_role_grants_what_the_code_asks_for_and_no_more(monkeypatch, tmp_path):
+    """Every method of the door is called, and the stand-in for the API server keeps the questions."""
+    with serving(StandIn()) as api:
+        server = f"http://127.0.0.1:{api.port}"
+        monkeypatch.setenv("KUBECONFIG", str(kubeconfig(tmp_path / "config", server)))
+        experiment = spec.read(ROOT / "tutorials/artifacts/stock-lstm.yaml")
+        door = cluster.Cluster()
+        name = door.create(experiment)
+        labels = {"katib.kubeflow.org/experiment": name}
+        api.put(
+            "trials",
+            {
+                "metadata": {"name": "one", "labels": labels},
+                "spec": {"primaryContainerName": "main"},
+            },
+        )
+        api.put(
+            "pods",
+            {
+                "metadata": {"name": "one-a", "labels": {"job-name": "one"}},
+                "spec": {"containers": []},
+            },
+        )
+        api.log("one-a", "main", "")
+        door.trials(name)
+        door.logs("one")
+        with pytest.raises(CourseError, match="goes on there"):
+            door.wait(name, timeout=0.1)
+        door.delete(name)
+    verbs = {"POST": "create", "DELETE": "delete", "GET": "get"}
+    asked = set()
+    for method, path, query, _, _ in api.asked:
+        group = cluster.GROUP if cluster.GROUP in path else ""
+        _, _, _, resource, *named = path[path.index("/namespaces") :].split("/")
+        verb = verbs[method] if named or method != "GET" else "list"
+        asked.add(
+            (group, "/".join([resource, *named[1:]]), "watch" if query.get("watch") else verb)
+        )
     granted = [
         (group, resource, verb)
         for rule in course("Role")["rules"]

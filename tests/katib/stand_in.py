@@ -39,6 +39,10 @@ class StandIn:
         self.namespaces = {"kubeflow-workshop"}
         self.asked: list[tuple[str, str, dict, Message, object]] = []
         """Of each request: method, path, query, headers, body."""
+        self.lingering: dict[str, float] = {}
+        """Resource → how many more times its objects are looked at before what was deleted is gone:
+        the time that finalizers take, and the garbage collection of what belongs to an object.
+        """
         self.watches: list[Callable] = []
         """What the next watches do in place of serving; each is called with the request's handler.
         """
@@ -48,7 +52,7 @@ class StandIn:
         self._history: list[tuple[str, str, dict]] = []
         self._refusals: dict[tuple[str, str], list] = {}
         self._version = 1000
-        self.changed = threading.Condition()
+        self.changed = threading.Condition(threading.RLock())
 
     def put(self, resource: str, thing: dict) -> dict:
         """Create an object, or put a new state of it; whoever watches is told."""
@@ -113,6 +117,7 @@ class StandIn:
             return self._create(namespace, resource, body)
         if not name:
             with self.changed:
+                self._finalize(resource)
                 items = [
                     thing
                     for key, thing in self._objects.items()
@@ -135,9 +140,34 @@ class StandIn:
         if resource == "pods":
             return 200, self._logs[name, query["container"]].encode()
         if method == "DELETE":
-            self.remove(resource, name, namespace)
+            self._delete(resource, namespace, name)
             return 200, {"kind": "Status", "status": "Success"}
         return 200, self._objects[resource, namespace, name]
+
+    def _delete(self, resource: str, namespace: str, name: str) -> None:
+        """Delete an object, and what belongs to it: at once, or after some looks if it lingers."""
+        with self.changed:
+            belongings = [
+                (of, where, one)
+                for (of, where, one), thing in self._objects.items()
+                if (of, where) == ("trials", namespace)
+                and selected(thing, {"labelSelector": f"katib.kubeflow.org/experiment={name}"})
+            ]
+            for key in [(resource, namespace, name), *belongings]:
+                thing = self._objects[key]
+                thing["metadata"]["deletionTimestamp"] = "2026-11-24T08:01:00Z"
+                self.put(key[0], thing)
+        for of in {resource, "trials"}:
+            self._finalize(of)
+
+    def _finalize(self, resource: str) -> None:
+        """Remove what was deleted, if it has lingered long enough."""
+        if self.lingering.get(resource, 0) > 0:
+            self.lingering[resource] -= 1
+            return
+        for (of, where, one), thing in list(self._objects.items()):
+            if of == resource and "deletionTimestamp" in thing["metadata"]:
+                self.remove(of, one, where)
 
     def _create(self, namespace: str, resource: str, body: dict) -> tuple[int, object]:
         if namespace not in self.namespaces:
@@ -156,7 +186,13 @@ class StandIn:
             return 409, status(
                 409,
                 {
-                    "message": f'{resource}.kubeflow.org "{name}" already exists',
+                    "message": (
+                        "object is being deleted: "
+                        if "deletionTimestamp"
+                        in self._objects[resource, namespace, name]["metadata"]
+                        else ""
+                    )
+                    + f'{resource}.kubeflow.org "{name}" already exists',
                     "details": {"name": name, "kind": resource},
                 },
             )

@@ -13,6 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from kubeflow_workshop import kube
 from kubeflow_workshop.errors import CourseError
 from kubeflow_workshop.katib import cluster as door
 from kubeflow_workshop.katib.cluster import Cluster
@@ -50,7 +51,7 @@ def at_home(monkeypatch, tmp_path):
     monkeypatch.setattr(
         "kubernetes.config.incluster_config.SERVICE_CERT_FILENAME", str(tmp_path / "account/ca.crt")
     )
-    monkeypatch.setattr(door, "PAUSE", 0.01)
+    monkeypatch.setattr(kube, "PAUSE", 0.01)
 
 
 @pytest.fixture
@@ -173,6 +174,60 @@ def test_an_experiment_is_deleted(api):
     assert sentence(cluster.get, "window").startswith('there is no Experiment "window"')
 
 
+@pytest.mark.parametrize("lingers", ["experiments", "trials"])
+def test_a_deletion_is_over_when_the_experiment_and_its_trials_are_gone(api, lingers):
+    """The API server answers at once; finalizers and the garbage collection take their time."""
+    cluster = Cluster()
+    cluster.create(DOCUMENT)
+    api.put("trials", trial("window-1"))
+    api.put("trials", trial("other-1", of="other"))
+    api.lingering[lingers] = 3
+    cluster.delete("window")
+    assert not api.lingering[lingers]
+    assert cluster.trials("window") == []
+    assert [one["metadata"]["name"] for one in cluster.trials("other")] == ["other-1"]
+    assert cluster.create(DOCUMENT) == "window"
+
+
+@pytest.mark.parametrize("namespace", ["kubeflow-workshop", "team-c"])
+def test_replacing_deletes_in_the_documents_namespace_and_waits(api, namespace):
+    api.namespaces.add("team-c")
+    document = DOCUMENT | {"metadata": {"name": "window", "namespace": namespace}}
+    assert Cluster().create(document, replace=True) == "window"  # there was none
+    api.put("trials", trial("window-1", namespace=namespace))
+    api.lingering |= {"experiments": 2, "trials": 2}
+    cluster = Cluster()
+    assert cluster.create(document, replace=True) == "window"
+    assert cluster.trials("window") == []
+    assert cluster.get("window")["metadata"]["resourceVersion"] == "1008"
+
+
+def test_replacing_does_not_hide_what_forbids_the_deletion(api):
+    cluster = Cluster()
+    cluster.create(DOCUMENT)
+    api.refuse("DELETE", "experiments", 403, 'User "me" cannot delete resource "experiments"')
+    assert sentence(cluster.create, DOCUMENT, replace=True).startswith(
+        f"you may not delete experiments.kubeflow.org in {WHERE}; "
+    )
+    assert [method for method, *_ in api.asked].count("POST") == 1
+
+
+def test_a_deletion_that_takes_too_long_is_told(api, monkeypatch):
+    monkeypatch.setattr(door, "DELETED_WITHIN", 0.1)
+    cluster = Cluster()
+    cluster.create(DOCUMENT)
+    api.lingering["experiments"] = 1e9
+    assert (
+        sentence(cluster.delete, "window")
+        == f'Experiment "window" in {WHERE} is still being deleted after 0.1 seconds (still there:'
+        " window), and that goes on; try again later or, if it stays so, see `kubectl describe"
+        " experiments.kubeflow.org window -n kubeflow-workshop`."
+    )
+    assert "is still being deleted; create it again when it is gone" in sentence(
+        cluster.create, DOCUMENT
+    )
+
+
 # Where it lives
 
 
@@ -278,33 +333,18 @@ def test_no_best_trial_yet_is_told(api, status):
 
 @pytest.mark.parametrize("label", ["batch.kubernetes.io/job-name", "job-name"])
 def test_logs_are_those_of_the_primary_container_in_the_newest_pod_of_the_job(api, label):
+    """The newest is neither the first in the list nor the last."""
     api.put("trials", trial("window-1", "Running", collector="File"))
-    api.put(
-        "pods",
-        pod(
-            "second",
-            "window-1",
-            "training",
-            door.COLLECTOR,
-            label=label,
-            creationTimestamp="2026-11-24T09:00:02Z",
-        ),
-    )
-    api.put(
-        "pods",
-        pod(
-            "first",
-            "window-1",
-            "training",
-            door.COLLECTOR,
-            label=label,
-            creationTimestamp="2026-11-24T09:00:01Z",
-        ),
-    )
-    api.put(
-        "pods",
-        pod("other", "window-2", "training", label=label, creationTimestamp="2026-11-24T09:00:03Z"),
-    )
+    for name, job, second in (
+        ("first", "window-1", 2),
+        ("second", "window-1", 3),
+        ("zeroth", "window-1", 1),
+        ("other", "window-2", 4),
+    ):
+        when = f"2026-11-24T09:00:0{second}Z"
+        containers = ("training", door.COLLECTOR)
+        api.put("pods", pod(name, job, *containers, label=label, creationTimestamp=when))
+        api.log(name, "training", "of another Pod\n")
     api.log("second", "training", "Validation-MAE=0.29 größer\n")
     assert Cluster().logs("window-1") == "Validation-MAE=0.29 größer\n"
 
@@ -430,7 +470,7 @@ def test_a_cluster_that_is_away_for_a_moment_is_waited_for(api):
 
 
 def test_a_cluster_that_stays_away_is_told_in_the_end(api, monkeypatch):
-    monkeypatch.setattr(door, "AWAY_SECONDS", 0.05)
+    monkeypatch.setattr(kube, "AWAY_SECONDS", 0.05)
     api.put("experiments", experiment("Created"))
 
     def stop(handler):
@@ -557,7 +597,7 @@ def test_a_cluster_that_is_off(monkeypatch, tmp_path):
 
 
 def test_a_cluster_that_is_silent(monkeypatch, tmp_path):
-    monkeypatch.setattr(door, "ANSWER_WITHIN", (0.1, 0.1))
+    monkeypatch.setattr(kube, "ANSWER_WITHIN", (0.1, 0.1))
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv(
             "KUBECONFIG",

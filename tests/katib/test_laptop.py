@@ -11,7 +11,7 @@ import yaml
 
 from kubeflow_workshop.errors import CourseError
 from kubeflow_workshop.katib.laptop import Laptop
-from kubeflow_workshop.katib.status import state
+from kubeflow_workshop.objects import state
 from kubeflow_workshop.target import NAMESPACE
 from tests.katib.experiments import choice, experiment, number
 

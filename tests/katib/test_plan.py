@@ -17,9 +17,9 @@ POD = f"{JOB}.template.spec"
 
 
 def refusal(document: dict, commands=()) -> str:
-    spec.check(document)
+    view = spec.check(document)
     with pytest.raises(CourseError) as caught:
-        plan(document, commands)
+        plan(view, commands)
     return str(caught.value)
 
 
@@ -101,8 +101,7 @@ def test_nulls_are_as_good_as_nothing():
     )
     document["spec"]["trialTemplate"]["successCondition"] = None
     document["spec"]["parameters"][0]["feasibleSpace"]["distribution"] = None
-    spec.check(document)
-    assert plan(document).attempts == 1
+    assert plan(spec.check(document)).attempts == 1
 
 
 def test_the_plan_holds_command_environment_attempts_and_deadline(tmp_path):
@@ -119,7 +118,7 @@ def test_the_plan_holds_command_environment_attempts_and_deadline(tmp_path):
         container={"args": ["a"], "env": variables, "workingDir": str(tmp_path)},
         job={"backoffLimit": 2, "activeDeadlineSeconds": 9},
     )
-    made = plan(document)
+    made = plan(spec.check(document))
     assert made.command == ["sh", "-c", "true", "--x=${trialParameters.x}", "a"]
     # only what stands before it is filled in
     assert made.environment == {"A": "1", "B": "1$(C) $(A)", "C": "${trialParameters.x}", "D": ""}
@@ -135,20 +134,22 @@ def test_variables_are_expanded_as_kubernetes_does(text, becomes):
 
 def test_a_program_that_is_not_here_is_mapped():
     document = experiment("python3", "/opt/mnist.py", "--lr=${trialParameters.x}")
-    made = plan(document, [("/opt/mnist.py", "-m timeit")])
+    made = plan(spec.check(document), [("/opt/mnist.py", "-m timeit")])
     assert made.command == ["python3", "-m", "timeit", "--lr=${trialParameters.x}"]
     assert "-m timeit runs in the place of /opt/mnist.py." in made.differences
-    made = plan(document, [("python3 /opt/mnist.py", f"{shlex.quote(sys.executable)} -c ''")])
+    made = plan(
+        spec.check(document), [("python3 /opt/mnist.py", f"{shlex.quote(sys.executable)} -c ''")]
+    )
     assert made.command == [sys.executable, "-c", "", "--lr=${trialParameters.x}"]
     with pytest.raises(CourseError, match=r"mnst\.py' is not in the command"):
-        plan(document, [("/opt/mnst.py", "true")])
+        plan(spec.check(document), [("/opt/mnst.py", "true")])
 
 
 @pytest.mark.parametrize("pair", [("'open", "true"), ("/opt/mnist.py", "'open"), ("python3", " ")])
 def test_a_mapping_that_cannot_be_read_is_refused(pair):
     document = experiment("python3", "/opt/mnist.py", "--lr=${trialParameters.x}")
     with pytest.raises(CourseError, match="--command"):
-        plan(document, [pair])
+        plan(spec.check(document), [pair])
 
 
 def test_what_differs_from_a_cluster_is_said():
@@ -160,7 +161,7 @@ def test_what_differs_from_a_cluster_is_said():
         container={"resources": {"limits": {"cpu": "1"}}}, metricsCollectorSpec=file
     )
     del document["spec"]["trialTemplate"]["trialSpec"]["spec"]["backoffLimit"]
-    said = " ".join(plan(document).differences)
+    said = " ".join(plan(spec.check(document)).differences)
     for words in (
         "image none is not pulled",
         "not tried again",

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from kubeflow_workshop import case_study, objects
 from kubeflow_workshop.errors import CourseError
 from kubeflow_workshop.katib import spec
 from tests.katib.experiments import DOUBLE, changed, choice, experiment, number, places
@@ -32,7 +33,7 @@ def written(folder: Path, text: str | bytes) -> Path:
 
 
 def documents() -> list:
-    found = [spec.case_study()] + [
+    found = [case_study.experiment()] + [
         yaml.safe_load(path.read_text()) for path in sorted(EXAMPLES.glob("*.yaml"))
     ]
     return [pytest.param(document, id=document["metadata"]["name"]) for document in found]
@@ -224,19 +225,6 @@ def test_a_search_for_architectures_is_taken_though_its_references_are_no_parame
     spec.check(document)
 
 
-def test_values_are_those_of_the_list_or_of_the_steps():
-    assert spec.values(choice("discrete", "0.1", "1e-3")) == ["0.1", "1e-3"]
-    assert spec.values(number(min="0", max="0.3", step="0.1")) == ["0", "0.1", "0.2", "0.3"]
-    assert spec.values(number(min="0.001", max="1", step="0.4")) == ["0.001", "0.401", "0.801"]
-    assert spec.values(number("int", min="2", max="5")) == ["2", "3", "4", "5"]
-    assert spec.values(number("int", min="1000000000000", max="1000000000001")) == [
-        "1000000000000",
-        "1000000000001",
-    ]
-    with pytest.raises(CourseError, match="a grid needs one"):
-        spec.values(DOUBLE)
-
-
 def test_the_builders_keep_every_digit():
     assert spec.integer("n", 1, 1234567).feasible_space.max == "1234567"
     assert spec.discrete("n", [1234567, 0.0003]).feasible_space.list == ["1234567", "0.0003"]
@@ -244,7 +232,7 @@ def test_the_builders_keep_every_digit():
 
 
 def test_the_case_study_is_an_experiment_whose_trials_run_the_training_program():
-    made = spec.case_study(
+    made = case_study.experiment(
         "grid",
         {"random_state": 3},
         parameters=[spec.discrete("units", [8, 16])],
@@ -271,7 +259,7 @@ def test_the_case_study_is_an_experiment_whose_trials_run_the_training_program()
     assert command[:3] == ["python", "-m", "kubeflow_workshop.stock.train"]
     assert command[-1] == "--units=${trialParameters.units}"
     with pytest.raises(CourseError, match="more than the 2 points"):
-        spec.case_study("grid", parameters=[spec.discrete("units", [8, 16])])
+        case_study.experiment("grid", parameters=[spec.discrete("units", [8, 16])])
 
 
 # --- reading files
@@ -356,12 +344,12 @@ def test_what_is_printed_reads_as_it_was(tmp_path, form):
             "env": [{"name": f"V{number}", "value": text} for number, text in enumerate(texts)]
         }
     )
-    assert spec.read(written(tmp_path, spec.as_text(document, form))) == document
-    assert yaml.safe_load(spec.as_text(document, form)) == document
+    assert spec.read(written(tmp_path, objects.as_text(document, form))) == document
+    assert yaml.safe_load(objects.as_text(document, form)) == document
 
 
 def test_nothing_is_changed_by_checking():
-    document = spec.case_study()
+    document = case_study.experiment()
     before = copy.deepcopy(document)
     spec.check(document)
     assert document == before

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from kubeflow_workshop import cli
-from kubeflow_workshop.katib import spec
+from kubeflow_workshop import cli, objects
 from kubeflow_workshop.katib.laptop import Laptop
 from tests.katib.experiments import DOUBLE, choice, experiment, number
 
@@ -30,7 +29,7 @@ def tune(tmp_path, capfd):
     def do(what: object, *arguments: str) -> tuple[int, str, str]:
         path = what if isinstance(what, Path) else tmp_path / "experiment.yaml"
         if isinstance(what, dict):
-            what = spec.as_text(what)
+            what = objects.as_text(what)
         if not isinstance(what, Path):
             path.write_bytes(what if isinstance(what, bytes) else what.encode())
         code = cli.main(["tune", str(path), "--state", str(tmp_path / "state"), *arguments])

@@ -10,7 +10,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from kubeflow_workshop import process
 from kubeflow_workshop.katib import workers
+from kubeflow_workshop.process import Program
 
 pytestmark = pytest.mark.skipif(
     not workers.CAN_FORK, reason="this system has no fork, and no server"
@@ -56,7 +58,7 @@ def folder(tmp_path_factory):
     return made
 
 
-def finish(program: workers.Program) -> tuple[str, int]:
+def finish(program: Program) -> tuple[str, int]:
     text = "".join(program.lines(patience=0.1))
     return text, program.wait()
 
@@ -157,7 +159,7 @@ def test_the_end_reaches_whatever_the_program_started(server):
 
 
 def test_a_program_that_does_not_listen_is_ended_all_the_same(server, monkeypatch):
-    monkeypatch.setattr(workers, "_GRACE", 0.2)
+    monkeypatch.setattr(process, "GRACE", 0.2)
     program = server.start(
         ["sh", "-c", "trap '' TERM; echo ready; while true; do sleep 0.05; done"]
     )

@@ -4,14 +4,14 @@ tutorials/artifacts/make.py`.
 
 from pathlib import Path
 
-from kubeflow_workshop.katib import spec
+from kubeflow_workshop import case_study, objects
 
 ARTIFACTS = {
     "stock-lstm.yaml": (
         "# The case study's Experiment, which notebook 05 explains. On this laptop: workshop tune"
         " tutorials/artifacts/stock-lstm.yaml\n# On a cluster: the same with"
         " WORKSHOP_TARGET=cluster, or kubectl create -f. Written by tutorials/artifacts/make.py.\n"
-        + spec.as_text(spec.case_study())
+        + objects.as_text(case_study.experiment())
     ),
 }
 

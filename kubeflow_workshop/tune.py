@@ -5,11 +5,8 @@ Taught in notebook 05. With `-o` the finished Experiment goes to standard output
 """
 
 import argparse
-import contextlib
 import sys
 from pathlib import Path
-
-from kubeflow_workshop.errors import CourseError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -59,32 +56,25 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         CourseError: if the Experiment cannot be run; nothing has started then.
     """
-    from kubeflow_workshop.katib import connect, spec
+    from kubeflow_workshop import objects
+    from kubeflow_workshop.katib import connect, spec, table
     from kubeflow_workshop.katib.laptop import Laptop
-    from kubeflow_workshop.katib.status import state
-    from kubeflow_workshop.katib.table import follow
 
     document = spec.read(arguments.file)
     door = connect(arguments.state, arguments.commands)
-    here = isinstance(door, Laptop)
-    # also refuses what cannot run, before anything is deleted
-    notes = door.differences(document, str(arguments.file)) if here else []
-    name = document["metadata"].get("name")
-    if arguments.replace and name:
-        with contextlib.suppress(CourseError):  # there was none
-            door.delete(name)
-    name = door.create(document)
+    notes = door.differences(document, str(arguments.file)) if isinstance(door, Laptop) else []
+    name = door.create(document, replace=arguments.replace)
     for note in notes:
         print(f"On this laptop: {note}", file=sys.stderr)
-    experiment = follow(door, name)
+    experiment = table.follow(door, name)
     _tell(experiment, door.trials(name))
-    if here:
+    if isinstance(door, Laptop):
         print(
             f"Kept in {door.state / name}: the Experiment, its trials, their logs.", file=sys.stderr
         )
     if arguments.output:
-        sys.stdout.write(spec.as_text(experiment, arguments.output))
-    return 0 if state(experiment) == "Succeeded" else 1
+        sys.stdout.write(objects.as_text(experiment, arguments.output))
+    return 0 if objects.state(experiment) == "Succeeded" else 1
 
 
 def _tell(experiment: dict, trials: list[dict]) -> None:
@@ -93,8 +83,8 @@ def _tell(experiment: dict, trials: list[dict]) -> None:
     """
     from rich.console import Console
 
-    from kubeflow_workshop.katib.status import state
     from kubeflow_workshop.katib.table import table
+    from kubeflow_workshop.objects import state
 
     console = Console(stderr=True)
     if not console.is_terminal:  # a terminal has it from the live table
@@ -107,6 +97,7 @@ def _tell(experiment: dict, trials: list[dict]) -> None:
             )
     status = experiment["status"]
     print(f"{status['conditions'][-1]['message']}.", file=sys.stderr)
-    if best := status.get("currentOptimalTrial"):
+    best = status.get("currentOptimalTrial") or {}
+    if best.get("bestTrialName"):  # Katib writes an empty one while no trial has succeeded
         chosen = " ".join(f"{one['name']}={one['value']}" for one in best["parameterAssignments"])
         print(f"Best: {best['bestTrialName']} with {chosen}", file=sys.stderr)

@@ -2,7 +2,9 @@
 
 import pytest
 
-from kubeflow_workshop.katib.status import state, summary, verdict, with_condition
+from kubeflow_workshop.katib import spec
+from kubeflow_workshop.katib.laptop import summary, verdict
+from kubeflow_workshop.objects import state, with_condition
 
 MINIMIZE = {"type": "minimize", "objectiveMetricName": "loss"}
 
@@ -83,7 +85,9 @@ def reason(content: dict, exhausted: bool = False, **status) -> tuple[str, str]:
     if best is not None:
         metric = {"name": "loss", "min": str(best), "max": str(best), "latest": str(best)}
         status["currentOptimalTrial"] = {"observation": {"metrics": [metric]}}
-    kind, why, message = verdict({"objective": MINIMIZE} | content, status, exhausted)
+    least = {"objective": MINIMIZE, "algorithm": {"algorithmName": "random"}, "trialTemplate": {}}
+    view = spec.view({"spec": least | content})
+    kind, why, message = verdict(view, status, exhausted)
     assert message
     return kind, why
 

@@ -1,0 +1,135 @@
+"""The objects of the case study, made with the platforms' own types: the one place that knows both
+the training program and the platforms that run it.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from kubeflow_workshop import IMAGE
+from kubeflow_workshop.katib import rules, spec
+
+if TYPE_CHECKING:
+    from kubeflow_katib_api import models
+
+
+def experiment(
+    algorithm: str = rules.TPE,
+    settings: Mapping[str, object] | None = None,
+    *,
+    name: str = "stock-lstm",
+    parameters: Sequence["models.V1beta1ParameterSpec"] | None = None,
+    max_trials: int = 12,
+    parallel: int = 2,
+    early_stopping: bool = True,
+    arguments: Sequence[str] = (
+        "--ticker=MSFT",
+        "--start=2012-03-01",
+        "--end=2013-03-01",
+        "--network=relative",
+    ),
+) -> dict:
+    """The Experiment: find the window, learning rate and units with the smallest validation error.
+
+    Taught in notebook 05. Built with the types of `kubeflow-katib-api`; each trial is a Job whose
+    container runs the training program.
+
+    Args:
+        algorithm, settings: how to search, by Katib's names.
+        name: of the Experiment.
+        parameters: the search space; by default window 2 to 10, learning rate 0.0003 to 0.03 (on a
+            logarithmic scale), units 8 to 64.
+        max_trials, parallel: how many trials in all, and at once.
+        early_stopping: end trials that are worse than the middle of those before (medianstop).
+        arguments: of the training program, the same in each trial.
+
+    Returns:
+        The raw document.
+
+    Raises:
+        CourseError: if what is asked for is no Experiment that Katib would take.
+    """
+    from kubeflow_katib_api import models
+
+    parameters = list(
+        parameters
+        or [
+            spec.integer("window", 2, 10),
+            spec.double("learning-rate", 0.0003, 0.03, logarithmic=True),
+            spec.discrete("units", [8, 16, 32, 64]),
+        ]
+    )
+    metrics = ["Validation-MAE", "Training-MAE"]
+    command = ["python", "-m", "kubeflow_workshop.stock.train"]
+    command += [
+        *arguments,
+        *(
+            f"--{parameter.name}=${{trialParameters.{_camel(parameter.name)}}}"
+            for parameter in parameters
+        ),
+    ]
+    container = {
+        "name": "training",
+        "image": IMAGE,
+        "command": command,
+        "resources": {"limits": {"cpu": "1", "memory": "2Gi"}},
+    }
+    trial = {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "spec": {
+            "backoffLimit": 0,
+            "template": {"spec": {"containers": [container], "restartPolicy": "Never"}},
+        },
+    }
+    made = models.V1beta1Experiment(
+        apiVersion=spec.API_VERSION,
+        kind="Experiment",
+        metadata=models.IoK8sApimachineryPkgApisMetaV1ObjectMeta(name=name),
+        spec=models.V1beta1ExperimentSpec(
+            objective=models.V1beta1ObjectiveSpec(
+                type="minimize",
+                objectiveMetricName=metrics[0],
+                additionalMetricNames=metrics[1:],
+                # the model that is kept is the one at the end of the training, and not the best on
+                # the way
+                metricStrategies=[
+                    models.V1beta1MetricStrategy(name=metric, value="latest") for metric in metrics
+                ],
+            ),
+            algorithm=models.V1beta1AlgorithmSpec(
+                algorithmName=algorithm,
+                algorithmSettings=[
+                    models.V1beta1AlgorithmSetting(name=key, value=str(value))
+                    for key, value in (settings or {}).items()
+                ]
+                or None,
+            ),
+            earlyStopping=(
+                models.V1beta1EarlyStoppingSpec(algorithmName=rules.MEDIANSTOP)
+                if early_stopping
+                else None
+            ),
+            maxTrialCount=max_trials,
+            maxFailedTrialCount=min(3, max_trials),
+            parallelTrialCount=parallel,
+            parameters=parameters,
+            trialTemplate=models.V1beta1TrialTemplate(
+                primaryContainerName="training",
+                # else a cluster deletes the Job of a trial that has ended, and its log with it
+                retain=True,
+                trialParameters=[
+                    models.V1beta1TrialParameterSpec(name=_camel(one.name), reference=one.name)
+                    for one in parameters
+                ],
+                trialSpec=trial,
+            ),
+        ),
+    )
+    document = made.to_dict()
+    spec.check(document)
+    return document
+
+
+def _camel(name: str) -> str:
+    first, *rest = name.split("-")
+    return first + "".join(word.capitalize() for word in rest)
