@@ -36,7 +36,7 @@ from collections.abc import Iterable, Iterator, Sequence  # noqa: E402
 from importlib.machinery import ModuleSpec, PathFinder, all_suffixes  # noqa: E402
 from pathlib import Path  # noqa: E402
 
-NAME = "KATIB_TRIAL_NAME"
+TRIAL_NAME = "KATIB_TRIAL_NAME"
 """The variable that is another one for each program, and that no library reads."""
 ENDINGS = tuple(ending[1:] for ending in all_suffixes())
 """Of the files of modules."""
@@ -517,9 +517,11 @@ class _Server:
         thread.
         """
         given = message["environment"].items()
-        others = {name for name, value in given if self._variables.get(name) != value} - {NAME}
+        others = {name for name, value in given if self._variables.get(name) != value} - {
+            TRIAL_NAME
+        }
         shadows = set(_modules_in(message["folder"])) & self._names
-        return self._alone and not (self._loaded and others) and not shadows
+        return self._alone and not (self._loaded and others - {TRIAL_NAME}) and not shadows
 
 
 def _modules_in(folder: str) -> Iterator[str]:
