@@ -18,6 +18,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -61,6 +62,7 @@ class Program:
         self._last: threading.Timer | None = None
         self._strays: list[psutil.Process] = []
         self._chunks: queue.Queue[list[str] | None] = queue.Queue(_CHUNKS)
+        self._next: deque[str] = deque()
         read = self._read if GROUPS else self._read_blocking
         ended, end = os.pipe()
         threading.Thread(target=self._watch, args=(end,), daemon=True).start()
@@ -123,6 +125,8 @@ class Program:
         seconds. Read them all before `wait`: a program whose output nobody reads stands still.
         """
         while True:
+            while self._next:
+                yield self._next.popleft()
             try:
                 lines = self._chunks.get(timeout=patience)
             except queue.Empty:
@@ -130,7 +134,7 @@ class Program:
                 continue
             if lines is None:
                 return
-            yield from lines
+            self._next.extend(lines)
 
     def wait(self) -> int:
         """The exit code, when it has ended; minus the signal's number if a signal ended it."""
