@@ -261,7 +261,7 @@ class _Search:
 
     def _learn(self, future: Future, number: int, name: str) -> None:
         """Tell the suggestion and the stopping rule how a trial went."""
-        reports = future.result()
+        seen = future.result()
         trial = self.trials[name]
         kind = state(trial)
         judged = kind in ("Succeeded", "EarlyStopped")
@@ -272,7 +272,7 @@ class _Search:
         )
         self._suggestion.tell(number, value)
         if self._stopping and kind == "Succeeded":
-            self._stopping.succeeded(reports)
+            self._stopping.succeeded(seen)
 
     def _new(self, assignment: Mapping[str, str]) -> dict:
         """Make a Trial object."""

@@ -11,7 +11,7 @@ import yaml
 
 from kubeflow_workshop import case_study, objects
 from kubeflow_workshop.errors import CourseError
-from kubeflow_workshop.katib import rules, spec
+from kubeflow_workshop.katib import spec
 from tests.katib.experiments import DOUBLE, changed, choice, experiment, number, places
 
 EXAMPLES = Path(__file__).parent / "examples"
@@ -223,19 +223,6 @@ def test_a_search_for_architectures_is_taken_though_its_references_are_no_parame
         {"name": "x", "reference": "search-space"}
     ]
     spec.check(document)
-
-
-def test_values_are_those_of_the_list_or_of_the_steps():
-    assert rules.values(choice("discrete", "0.1", "1e-3")) == ["0.1", "1e-3"]
-    assert rules.values(number(min="0", max="0.3", step="0.1")) == ["0", "0.1", "0.2", "0.3"]
-    assert rules.values(number(min="0.001", max="1", step="0.4")) == ["0.001", "0.401", "0.801"]
-    assert rules.values(number("int", min="2", max="5")) == ["2", "3", "4", "5"]
-    assert rules.values(number("int", min="1000000000000", max="1000000000001")) == [
-        "1000000000000",
-        "1000000000001",
-    ]
-    with pytest.raises(CourseError, match="a grid needs one"):
-        rules.values(DOUBLE)
 
 
 def test_the_builders_keep_every_digit():
