@@ -1,6 +1,8 @@
 """What notebooks need: a function's source on the page, and exercises that check themselves."""
 
+import contextlib
 import inspect
+import io
 import json
 import math
 from pathlib import Path
@@ -108,9 +110,10 @@ def test_docstrings_can_be_left_out():
 def namespace(exercise: str) -> dict:
     _, cells = learn._cells(exercise)
     found: dict = {}
-    for wanted in ("solution", "key"):
-        for source in (source for role, source in cells if role == wanted):
-            exec(source, found)
+    with contextlib.redirect_stdout(io.StringIO()):  # a solution may print
+        for wanted in ("solution", "key"):
+            for source in (source for role, source in cells if role == wanted):
+                exec(source, found)
     return found
 
 
