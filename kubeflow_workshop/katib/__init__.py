@@ -8,6 +8,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
+Watch = Callable[[dict, list[dict]], None]
+"""What is called with an Experiment and its Trials (oldest first) when one of them changes."""
+
 
 class Door(Protocol):
     """Where Experiments run: what the laptop and a cluster both can do.
@@ -33,12 +36,7 @@ class Door(Protocol):
     def logs(self, trial: str) -> str:
         """What a trial has printed so far."""
 
-    def wait(
-        self,
-        name: str,
-        watch: Callable[[dict, list[dict]], None] | None = None,
-        timeout: float | None = None,
-    ) -> dict:
+    def wait(self, name: str, watch: Watch | None = None, timeout: float | None = None) -> dict:
         """Wait until an Experiment has succeeded or failed; returns it with its status. `watch` is
         called with the Experiment and its Trials at every change; after `timeout` seconds it is a
         `CourseError`, and the Experiment goes on.

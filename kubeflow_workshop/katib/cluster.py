@@ -3,11 +3,10 @@
 import math
 import re
 import time
-from collections.abc import Callable
 from contextlib import suppress
 
 from kubeflow_workshop.errors import CourseError
-from kubeflow_workshop.katib import rules, spec
+from kubeflow_workshop.katib import Watch, rules, spec
 from kubeflow_workshop.kube import Kind, Kube, Platform
 from kubeflow_workshop.objects import AbsentError, conditions, state
 
@@ -156,12 +155,7 @@ class Cluster:
         )
         return COLLECTOR_HEADER.sub("", text) if collected else text
 
-    def wait(
-        self,
-        name: str,
-        watch: Callable[[dict, list[dict]], None] | None = None,
-        timeout: float | None = None,
-    ) -> dict:
+    def wait(self, name: str, watch: Watch | None = None, timeout: float | None = None) -> dict:
         """Wait until an Experiment has succeeded or failed.
 
         The cluster sends each change when it happens (a Kubernetes watch); a connection that is cut

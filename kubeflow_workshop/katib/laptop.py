@@ -10,13 +10,13 @@ import random
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from pathlib import Path
 
 from kubeflow_workshop.errors import CourseError
-from kubeflow_workshop.katib import metrics, spec, workers
+from kubeflow_workshop.katib import Watch, metrics, spec, workers
 from kubeflow_workshop.katib.plan import Plan, plan
 from kubeflow_workshop.katib.spec import View
 from kubeflow_workshop.katib.store import Store
@@ -91,12 +91,7 @@ class Laptop:
         """What of an Experiment that was checked is not as on a cluster, a sentence each."""
         return plan(spec.view(document), self._commands, where).differences
 
-    def wait(
-        self,
-        name: str,
-        watch: Callable[[dict, list[dict]], None] | None = None,
-        timeout: float | None = None,
-    ) -> dict:
+    def wait(self, name: str, watch: Watch | None = None, timeout: float | None = None) -> dict:
         """Wait until an Experiment has succeeded or failed, and its last trial has ended.
 
         Taught in notebook 05. When the wait is broken off (Ctrl-C), the trials are ended and
@@ -186,7 +181,7 @@ class _Search:
         self._mark("Created", "ExperimentCreated", "Experiment is created")
         threading.Thread(target=self._run, name=store.name).start()
 
-    def wait(self, watch: Callable[[dict, list[dict]], None] | None, timeout: float | None) -> None:
+    def wait(self, watch: Watch | None, timeout: float | None) -> None:
         deadline = None if timeout is None else time.monotonic() + timeout
         try:
             while True:

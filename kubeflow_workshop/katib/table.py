@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from kubeflow_workshop.katib import Door
+from kubeflow_workshop.katib import Door, Watch
 from kubeflow_workshop.katib.metrics import objective_value
 from kubeflow_workshop.katib.rules import as_number
 from kubeflow_workshop.katib.spec import view
@@ -131,7 +131,7 @@ def follow(door: Door, name: str) -> dict:
     return door.wait(name, _lines(console.file.write))
 
 
-def _lines(write: Callable[[str], object]) -> Callable[[dict, list[dict]], None]:
+def _lines(write: Callable[[str], object]) -> Watch:
     """Writes a line for each trial that has ended since the last call."""
     told: set[str] = set()
 

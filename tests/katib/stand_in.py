@@ -46,6 +46,8 @@ class StandIn:
         self.watches: list[Callable] = []
         """What the next watches do in place of serving; each is called with the request's handler.
         """
+        self.controller: Callable[[dict], None] = lambda experiment: None
+        """Told of each Experiment that is created, as Katib's controller is."""
         self.port = 0
         self._objects: dict[tuple[str, str, str], dict] = {}
         self._logs: dict[tuple[str, str], str] = {}
@@ -196,7 +198,10 @@ class StandIn:
                     "details": {"name": name, "kind": resource},
                 },
             )
-        return 201, self.put(resource, body)
+        made = self.put(resource, body)
+        if resource == "experiments":
+            self.controller(made)
+        return 201, made
 
     def events(self, resource: str, query: dict) -> Iterator[dict]:
         """The changes since the version asked for, until the watch's time is over."""

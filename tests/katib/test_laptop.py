@@ -427,6 +427,13 @@ def test_json_files_are_read_and_a_broken_line_makes_the_metrics_unavailable(lap
     assert "a line of its metrics file is no JSON object" in message(broken)
 
 
+def test_a_collector_whose_kind_is_not_said_is_stdout_everywhere(laptop):
+    pattern = {"source": {"filter": {"metricsFormat": [r"(\w+): (\d+)"]}}}
+    finished = run(laptop, shell("echo loss: $x", maxTrialCount=1, metricsCollectorSpec=pattern))
+    assert finished["status"]["trialsSucceeded"] == 1
+    assert only(laptop)["spec"]["metricsCollector"] == pattern | {"collector": {"kind": "StdOut"}}
+
+
 def test_a_file_that_is_never_written_is_named(laptop):
     script = "echo loss=1 # not into /katib/m.log"
     run(laptop, shell(script, maxTrialCount=1, metricsCollectorSpec=FILE))

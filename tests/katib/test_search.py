@@ -4,7 +4,7 @@ import pytest
 
 from kubeflow_workshop.katib import spec
 from kubeflow_workshop.katib.laptop import summary, verdict
-from kubeflow_workshop.objects import state, with_condition
+from kubeflow_workshop.objects import with_condition
 
 MINIMIZE = {"type": "minimize", "objectiveMetricName": "loss"}
 
@@ -162,15 +162,3 @@ def test_the_goal_is_asked_before_the_failures_and_these_before_the_count():
         "Succeeded",
         "ExperimentSuggestionEndReached",
     )
-
-
-def test_conditions_keep_their_history_and_running_ends():
-    thing = trial("a", "Succeeded")
-    assert [(one["type"], one["status"], one["reason"]) for one in thing["status"]["conditions"]] == [
-        ("Created", "True", "TrialCreated"), ("Running", "False", "TrialRunning"), ("Succeeded", "True", "TrialSucceeded"),
-    ]  # fmt: skip
-    assert state(thing) == "Succeeded"
-    assert state({"status": {}}) == ""
-    before = trial("b", "Running")
-    with_condition(before, "Failed", "TrialFailed", "")
-    assert state(before) == "Running"  # objects are never changed in place

@@ -2,14 +2,17 @@
 
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import yaml
 
 from kubeflow_workshop import cli, objects
+from kubeflow_workshop.katib import connect
 from kubeflow_workshop.katib.laptop import Laptop
 from tests.katib.experiments import DOUBLE, choice, experiment, number
+from tests.katib.stand_in import StandIn, kubeconfig, serving
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="the programs are shell scripts")
 
@@ -17,13 +20,40 @@ EXAMPLES = Path(__file__).parent / "examples"
 GRID = {"algorithm": "grid", "parameters": [choice("discrete", "1", "2", "3")]}
 
 
-@pytest.fixture(autouse=True)
-def _on_the_laptop(monkeypatch):
-    monkeypatch.delenv("WORKSHOP_TARGET", raising=False)
+@pytest.fixture(params=["laptop", "cluster"])
+def target(request, monkeypatch, tmp_path):
+    """Where the Experiments run: here, or behind a stand-in for an API server, whose controller and
+    nodes are this laptop's.
+    """
+    monkeypatch.setenv("WORKSHOP_TARGET", request.param)
+    if request.param == "laptop":
+        yield request.param
+        return
+    with serving(StandIn()) as api, ThreadPoolExecutor() as controllers:
+        nodes = Laptop(tmp_path / "nodes")
+        put: dict[str, dict] = {}
+
+        def tell(experiment: dict, trials: list[dict]) -> None:
+            for thing in (*trials, experiment):
+                if put.get(thing["metadata"]["name"]) != thing:
+                    put[thing["metadata"]["name"]] = thing
+                    api.put(f"{thing['kind'].lower()}s", thing)
+
+        def control(experiment: dict) -> None:
+            document = {name: experiment[name] for name in ("apiVersion", "kind", "spec")}
+            name = experiment["metadata"]["name"]
+            nodes.create(document | {"metadata": {"name": name}}, replace=True)
+            told = controllers.submit(nodes.wait, name, tell, 60)
+            told.add_done_callback(lambda done: done.result())
+
+        api.controller = control
+        server = f"http://127.0.0.1:{api.port}"
+        monkeypatch.setenv("KUBECONFIG", str(kubeconfig(tmp_path / "config", server)))
+        yield request.param
 
 
 @pytest.fixture
-def tune(tmp_path, capfd):
+def tune(tmp_path, capfd, target):
     """`tune(document or text, arguments…)`: the exit code, stdout and stderr."""
 
     def do(what: object, *arguments: str) -> tuple[int, str, str]:
@@ -32,23 +62,34 @@ def tune(tmp_path, capfd):
             what = objects.as_text(what)
         if not isinstance(what, Path):
             path.write_bytes(what if isinstance(what, bytes) else what.encode())
-        code = cli.main(["tune", str(path), "--state", str(tmp_path / "state"), *arguments])
+        kept = ["--state", str(tmp_path / "state")] if target == "laptop" else []
+        code = cli.main(["tune", str(path), *kept, *arguments])
         return code, *capfd.readouterr()
 
     return do
 
 
-def test_without_output_all_goes_to_stderr(tune):
+@pytest.fixture
+def door(tmp_path, target):
+    """The door to what `tune` has started, opened anew."""
+    return connect(tmp_path / "state" if target == "laptop" else None)
+
+
+on_the_laptop = pytest.mark.parametrize("target", ["laptop"], indirect=True)
+"""For what only the laptop has: its own refusals, and programs in the place of others."""
+
+
+def test_without_output_all_goes_to_stderr(tune, target):
     code, out, err = tune(experiment("sh", "-c", "echo loss=${trialParameters.x}", **GRID))
     assert (code, out) == (0, "")
-    assert "On this laptop: The image none is not pulled" in err
+    assert ("On this laptop: The image none is not pulled" in err) == (target == "laptop")
     assert "Experiment has succeeded because max trial count has reached." in err
     assert "with x=1\n" in err
     assert err.count(": Succeeded, x=") == 3
 
 
 @pytest.mark.parametrize(("form", "parse"), [("yaml", yaml.safe_load), ("json", json.loads)])
-def test_the_output_is_the_experiment_and_nothing_else(tune, tmp_path, form, parse):
+def test_the_output_is_the_experiment_and_nothing_else(tune, door, tmp_path, form, parse):
     (tmp_path / "noisy.py").write_text("import chatty\nprint('loss=1')\n")
     (tmp_path / "chatty.py").write_text("print('noise at import')\n")
     document = experiment(
@@ -61,7 +102,7 @@ def test_the_output_is_the_experiment_and_nothing_else(tune, tmp_path, form, par
     )
     code, out, _ = tune(document, "-o", form)
     assert code == 0
-    assert parse(out) == Laptop(tmp_path / "state").get("try")
+    assert parse(out) == door.get("try")
     assert parse(out)["spec"] == document["spec"]
 
 
@@ -76,19 +117,42 @@ def test_a_failed_experiment_is_exit_code_1_with_the_last_words_of_its_trials(tu
     assert "Experiment has failed because max failed count has reached." in err
 
 
-def test_replace_deletes_the_experiment_of_that_name_but_not_for_one_that_is_refused(
-    tune, tmp_path
-):
+@pytest.mark.parametrize("target", ["cluster"], indirect=True)
+def test_the_empty_best_trial_of_a_cluster_is_none(tune, monkeypatch):
+    """Katib writes one as soon as the Experiment is there."""
+    empty = {"bestTrialName": "", "observation": {}}
+    put = StandIn.put
+
+    def as_katib(api: StandIn, resource: str, thing: dict) -> dict:
+        if resource == "experiments" and "status" in thing:
+            thing = thing | {"status": {"currentOptimalTrial": empty} | thing["status"]}
+        return put(api, resource, thing)
+
+    monkeypatch.setattr(StandIn, "put", as_katib)
+    code, _, err = tune(experiment("sh", "-c", "exit 1; ${trialParameters.x}"))
+    assert code == 0
+    assert "Best:" not in err
+
+
+@on_the_laptop
+def test_replace_deletes_nothing_for_an_experiment_that_is_refused(tune, door):
     document = experiment("sh", "-c", "echo loss=${trialParameters.x}", **GRID)
     assert tune(document)[0] == 0
-    first = Laptop(tmp_path / "state").get("try")["metadata"]["uid"]
+    first = door.get("try")
+    assert tune(experiment("no-such-program"), "--replace")[0] == 2
+    assert door.get("try") == first
+
+
+def test_replace_deletes_the_experiment_of_that_name(tune, door):
+    document = experiment("sh", "-c", "echo loss=${trialParameters.x}", **GRID)
+    assert tune(document)[0] == 0
+    first = door.trials("try")
     code, _, err = tune(document)
     assert code == 2
-    assert "is kept in" in err
-    assert tune(experiment("no-such-program"), "--replace")[0] == 2
-    assert Laptop(tmp_path / "state").get("try")["metadata"]["uid"] == first
+    assert " already; " in err
     assert tune(document, "--replace")[0] == 0
-    assert Laptop(tmp_path / "state").get("try")["metadata"]["uid"] != first
+    assert len(door.trials("try")) == len(first)
+    assert door.trials("try") != first
     assert (
         tune(
             experiment("sh", "-c", "echo loss=${trialParameters.x}", name="new", **GRID),
@@ -112,6 +176,7 @@ def put(*place: object) -> dict:
     return document
 
 
+@on_the_laptop
 @pytest.mark.parametrize(("what", "says"), [
     (put("spec", "algorithm", {"algorithmName": "anneal"}), "spec.algorithm.algorithmName: 'anneal' is no algorithm of Katib's"),
     (put("spec", "algorithm", {"algorithmName": "hyperband"}), "spec.algorithm.algorithmName: hyperband does not run on the laptop yet"),
@@ -150,6 +215,7 @@ def test_bad_input_is_one_line_on_stderr_and_nothing_starts(tune, tmp_path, what
     assert not (tmp_path / "state").exists()
 
 
+@on_the_laptop
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -168,6 +234,7 @@ def test_bad_arguments_are_one_line_too(tune, tmp_path, arguments):
     assert not (tmp_path / "state").exists()
 
 
+@on_the_laptop
 def test_an_experiment_of_the_documentation_runs_with_its_program_mapped(tune, tmp_path):
     """As a new user would: nothing is changed but the program that is not here."""
     where = "/opt/digits/train.py"
@@ -189,6 +256,7 @@ def test_an_experiment_of_the_documentation_runs_with_its_program_mapped(tune, t
     )
 
 
+@on_the_laptop
 def test_an_experiment_with_medianstop_runs_and_stops(tune, tmp_path):
     assert (
         tune(
@@ -210,6 +278,7 @@ def test_an_experiment_with_medianstop_runs_and_stops(tune, tmp_path):
     assert train["latest"] == train["max"] == "0.8250"
 
 
+@on_the_laptop
 def test_an_experiment_with_a_json_file_runs(tune, tmp_path):
     assert (
         tune(
