@@ -45,6 +45,7 @@ class Suggestion:
         self._algorithm = algorithm["algorithmName"]
         self._grid = _grid(self._parameters, self._seed) if self._algorithm == GRID else None
         self._asked: dict[int, Trial] = {}
+        self._known: set[frozenset] = set()  # points of the grid that are not to be given out
         if self._grid is None:
             # optuna's progress bar, which nobody sees, misses the widgets of a notebook
             with warnings.catch_warnings():
@@ -77,7 +78,8 @@ class Suggestion:
         """
         number = self._count
         if self._grid is not None:
-            assignment = next(self._grid, None)
+            unknown = (one for one in self._grid if frozenset(one.items()) not in self._known)
+            assignment = next(unknown, None)
             if assignment is None:
                 return None
         else:
@@ -101,6 +103,34 @@ class Suggestion:
                 else optuna.trial.TrialState.FAIL
             )
             self._study.tell(self._asked.pop(number), value, state)
+
+    def learn(self, assignment: Mapping[str, str], value: float | None) -> None:
+        """Take in a trial that was not asked for here, such as one of a search that goes on: its
+        assignment is no longer a point of the grid to give out, and the engine learns from its
+        objective's value, unless that is None.
+        """
+        if self._grid is not None:
+            self._known.add(frozenset(assignment.items()))
+        elif value is not None:
+            import optuna
+
+            drawn = {
+                name: space.to_external_repr(_drawn(space, assignment[name]))
+                for name, space in self._space.items()
+            }
+            self._study.add_trial(
+                optuna.trial.create_trial(params=drawn, distributions=self._space, value=value)
+            )
+
+
+def _drawn(space: "BaseDistribution", text: str) -> float:
+    """What was drawn, as Optuna keeps it, by the text that a trial got."""
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    if isinstance(space, CategoricalDistribution):
+        return space.to_internal_repr(text)
+    assert isinstance(space, FloatDistribution | IntDistribution)
+    return min(max(float(text), space.low), space.high)
 
 
 def _grid(parameters: list[Mapping], seed: int | None) -> Iterator[dict[str, str]]:

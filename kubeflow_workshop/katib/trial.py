@@ -152,8 +152,8 @@ class Runner:
             if file:
                 file.unlink(missing_ok=True)  # each Pod of a Job begins with none
             attempt = _Attempt(self._unseen())
+            _furnish(folder, self._plan.folder)
             try:
-                _furnish(folder, self._plan.folder)
                 program = server.start(command, folder, environment)
             except (OSError, workers.ServerGoneError) as error:
                 attempt.code = -1

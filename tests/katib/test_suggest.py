@@ -226,6 +226,39 @@ def test_random_and_tpe_stay_in_the_range_where_katibs_leave_it(algorithm, distr
         assert {one["x"] for one in draws([space], 60, algorithm)} == texts
 
 
+@pytest.mark.parametrize("algorithm", ["tpe", "multivariate-tpe"])
+@pytest.mark.parametrize("parameter", [
+    number(min="0.001", max="1", step="0.1"),
+    number(min="0.001", max="1", step="0.1", distribution="logUniform"),
+    number("int", min="1", max="1000", distribution="logUniform"),
+    number("int", min="1", max="1000", step="7"),
+    number("int", min="1", max="1000", step="7", distribution="logUniform"),
+    choice("discrete", "0.5", "1"),
+])  # fmt: skip
+def test_a_search_that_goes_on_learns_from_what_was_tried_before(algorithm, parameter):
+    first = suggestion([parameter], algorithm, random_state=1)
+    other = suggestion([parameter], algorithm, random_state=1)
+    for turn in range(12):
+        place, assignment = first.ask()
+        first.tell(place, float(turn % 5))
+        other.learn(assignment, float(turn % 5))
+    other.learn(assignment, None)
+    seen = [[(trial.value, trial.params) for trial in one._study.trials] for one in (first, other)]
+    assert [value for value, _ in seen[0]] == [value for value, _ in seen[1]]
+    for (_, told), (_, learnt_) in zip(*seen, strict=True):
+        if "step" in parameter["feasibleSpace"] and "distribution" in parameter["feasibleSpace"]:
+            continue  # what was drawn was moved to a step
+        assert told == learnt_
+    other.tell(*other.ask()[:1], 1.0)
+
+
+def test_a_grid_that_goes_on_gives_out_the_other_points():
+    suggest = suggestion([number("int", "n", min="1", max="4")], "grid")
+    suggest.learn({"n": "2"}, 5.0)
+    suggest.learn({"n": "3"}, None)
+    assert {assignment["n"] for _, assignment in iter(suggest.ask, None)} == {"1", "4"}
+
+
 @pytest.mark.parametrize("algorithm", ["random", "grid"])
 def test_the_thousandth_suggestion_costs_no_more_than_the_first(algorithm):
     suggest = suggestion([number("int", "n", min="0", max="99999")], algorithm, random_state=0)
