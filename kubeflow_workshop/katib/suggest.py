@@ -34,6 +34,7 @@ class Suggestion:
             else None
         )
         self._asked: dict[int, object] = {}
+        self._known: set[tuple] = set()
         if self._grid is None:
             # optuna's progress bar, which nobody sees, misses the widgets of a notebook
             with warnings.catch_warnings():
@@ -60,7 +61,7 @@ class Suggestion:
         """
         number = self._count
         if self._grid is not None:
-            assignment = next(self._grid, None)
+            assignment = next((one for one in self._grid if _key(one) not in self._known), None)
             if assignment is None:
                 return None
         else:
@@ -84,6 +85,37 @@ class Suggestion:
                 else optuna.trial.TrialState.FAIL
             )
             self._study.tell(self._asked.pop(number), value, state)
+
+    def learn(self, assignment: Mapping[str, str], value: float | None) -> None:
+        """Take in a trial that was not asked for here, such as one of a search that goes on: its
+        assignment is no longer a point of the grid to give out, and tpe learns from its objective's
+        value, unless that is None.
+        """
+        if self._grid is not None:
+            self._known.add(_key(assignment))
+            return
+        if value is None:
+            return
+        import optuna
+
+        params = {name: _drawn(self._space[name], text) for name, text in assignment.items()}
+        self._study.add_trial(
+            optuna.trial.create_trial(params=params, distributions=self._space, value=value)
+        )
+
+
+def _key(assignment: Mapping[str, str]) -> tuple:
+    return tuple(sorted(assignment.items()))
+
+
+def _drawn(distribution: object, text: str) -> object:
+    """What was drawn, by the value that a trial got."""
+    from optuna.distributions import CategoricalDistribution, IntDistribution
+
+    if isinstance(distribution, CategoricalDistribution):
+        return text
+    value = round(float(text)) if isinstance(distribution, IntDistribution) else float(text)
+    return min(max(value, distribution.low), distribution.high)
 
 
 def _grid(
