@@ -23,8 +23,9 @@ KILLS = int(os.environ.get("WORKSHOP_KILLS", "3"))
 """How often the runner is killed; more in the weekly run."""
 RUNNERS = """
 import json, os, signal, sys
-import kubeflow_katib_api.models
+from kubeflow_workshop.katib import spec
 from kubeflow_workshop.katib.laptop import Laptop
+spec.check(json.loads(sys.argv[1]))
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 for line in sys.stdin:
     if (pid := os.fork()) == 0:
@@ -98,7 +99,10 @@ def door(tmp_path):
 @pytest.fixture(scope="module")
 def runners():
     with subprocess.Popen(
-        [sys.executable, "-c", RUNNERS], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", RUNNERS, json.dumps(points(1, parallelTrialCount=1))],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     ) as server:
         yield server
         server.stdin.close()

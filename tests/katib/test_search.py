@@ -142,7 +142,7 @@ def test_failures_end_a_search_when_there_are_enough_and_any(most, failed, unava
         {"maxFailedTrialCount": most}, trialsFailed=failed, trialMetricsUnavailable=unavailable
     )
     assert said == (
-        ("Failed", "ExperimentMaxFailedTrialsReached") if ends else ("Running", "ExperimentRunning")
+        ("Failed", "ExperimentFailed") if ends else ("Running", "ExperimentRunning")
     )
 
 
@@ -153,7 +153,7 @@ def test_the_goal_is_asked_before_the_failures_and_these_before_the_count():
         "Succeeded",
         "ExperimentGoalReached",
     )
-    assert reason(both, **status) == ("Failed", "ExperimentMaxFailedTrialsReached")
+    assert reason(both, **status) == ("Failed", "ExperimentFailed")
     assert reason({"maxTrialCount": 2}, True, **status) == (
         "Succeeded",
         "ExperimentMaxTrialsReached",
