@@ -3,6 +3,8 @@
 import json
 import os
 import random
+import resource
+import signal
 import subprocess
 import sys
 import time
@@ -23,18 +25,17 @@ KILLS = int(os.environ.get("WORKSHOP_KILLS", "3"))
 """How often the runner is killed; more in the weekly run."""
 RUNNERS = """
 import json, os, signal, sys
-from kubeflow_workshop.katib import spec
-from kubeflow_workshop.katib.laptop import Laptop
+from kubeflow_workshop import cli
+from kubeflow_workshop.katib import laptop, spec, table
 spec.check(json.loads(sys.argv[1]))
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 for line in sys.stdin:
     if (pid := os.fork()) == 0:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        state, document, result = json.loads(line)
-        door = Laptop(state)
-        finished = door.wait(door.create(document))
-        with open(result, "w") as file:
-            file.write(finished["status"]["conditions"][-1]["reason"])
+        arguments, said = json.loads(line)
+        os.dup2(os.open(said, os.O_CREAT | os.O_TRUNC | os.O_WRONLY), 2)
+        code = cli.main(arguments)
+        os.write(2, f"exit code {code}".encode())
         os._exit(0)
     print(pid, flush=True)
 """
@@ -109,13 +110,21 @@ def runners():
 
 
 @pytest.fixture
-def elsewhere(tmp_path, runners):
-    """`elsewhere(document)`: another process that runs it; why it has ended is in `result`."""
-    started = []
+def said(tmp_path):
+    """`said()`: what the last runner has said on stderr, its exit code last."""
+    return (tmp_path / "said").read_text
 
-    def start(document: dict) -> psutil.Process:
-        request = [str(tmp_path / "state"), document, str(tmp_path / "result")]
-        runners.stdin.write(json.dumps(request) + "\n")
+
+@pytest.fixture
+def elsewhere(tmp_path, runners):
+    """`elsewhere(document)`: another process that does `workshop tune`."""
+    started = []
+    file = tmp_path / "experiment.yaml"
+
+    def start(document: dict, *arguments: str) -> psutil.Process:
+        file.write_text(json.dumps(document))
+        command = ["tune", str(file), "--state", str(tmp_path / "state"), *arguments]
+        runners.stdin.write(json.dumps([command, str(tmp_path / "said")]) + "\n")
         runners.stdin.flush()
         started.append(psutil.Process(int(runners.stdout.readline())))
         return started[-1]
@@ -152,7 +161,9 @@ def running(uid: str) -> list[psutil.Process]:
 
 
 @pytest.mark.timeout(60 + 30 * KILLS)
-def test_killed_at_any_moment_it_goes_on_and_nothing_is_lost_or_repeated(door, elsewhere, tmp_path):
+def test_killed_at_any_moment_it_goes_on_and_nothing_is_lost_or_repeated(
+    door, elsewhere, said, tmp_path
+):
     count, lot = 4 * KILLS + 4, random.Random()
     script = f"echo $x >> {tmp_path}/begun; sleep 0.2; echo loss=$x; echo $x >> {tmp_path}/ended"
     document = points(count, script)
@@ -176,7 +187,8 @@ def test_killed_at_any_moment_it_goes_on_and_nothing_is_lost_or_repeated(door, e
         begun = len(now)
     assert begun  # it was killed while it ran
     elsewhere(document).wait(60)
-    assert (tmp_path / "result").read_text() == "ExperimentMaxTrialsReached"
+    assert "because max trial count has reached.\n" in said()
+    assert said().endswith("exit code 0")
     finished, trials = door.get("try"), door.trials("try")
     assert finished["status"] == door.get("try")["status"]
     assert finished["status"]["trialsSucceeded"] == finished["status"]["trials"] == count
@@ -248,6 +260,48 @@ def test_the_end_by_ctrl_c_is_written_and_running_it_again_goes_on(door, tmp_pat
     for name, trial in before.items():
         assert after[name] == trial or state(trial) == "Killed"
     assert sorted(assignments(list(after.values()))) == [[str(x)] for x in range(6)]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_the_command_says_how_to_go_on_when_it_is_stopped(
+    door, elsewhere, said, tmp_path, number, code
+):
+    script = f"[ $x = 0 ] || [ -e {tmp_path}/go ] || {{ sleep 300 & wait; }}; echo loss=$x"
+    document = points(4, script, settings={"random_state": 0})
+    process = elsewhere(document)
+    until(lambda: Store(door.state, "try").kept and len(door.trials("try")) >= 2)
+    process.send_signal(number)
+    process.wait(60)
+    assert said().splitlines()[-1] == f"exit code {code}"
+    assert f"run the same command again (workshop tune {tmp_path}/experiment.yaml)" in said()
+    assert "Experiment is stopped before its end; run it again, and it goes on." in said()
+    assert "Traceback" not in said()
+    assert reasons(door.get("try"))[-1] == ("Running", "False", "ExperimentRunning")
+    assert "Killed" in {state(trial) for trial in door.trials("try")}
+    assert not running(door.get("try")["metadata"]["uid"])
+    (tmp_path / "go").touch()
+    elsewhere(document).wait(60)
+    assert said().endswith("exit code 0")
+    assert door.get("try")["status"]["trialsSucceeded"] == 4
+
+
+def test_a_file_that_may_grow_no_more_is_a_sentence_and_exit_code_2(
+    elsewhere, said, door, tmp_path
+):
+    """A limit in place of a disk that is full."""
+    document = points(
+        3, f"while [ ! -e {tmp_path}/go ]; do sleep 0.05; done; yes loss=1 | head -c 2000000"
+    )
+    process = elsewhere(document)
+    until(lambda: Store(door.state, "try").kept and len(door.trials("try")) == 2)
+    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (100_000, 100_000))
+    (tmp_path / "go").touch()
+    process.wait(60)
+    assert said().splitlines()[-1] == "exit code 2"
+    (told,) = [line for line in said().splitlines() if line.startswith("error: ")]
+    assert "cannot be written any more (File too large), so the trials of try were ended" in told
+    assert "Traceback" not in said()
+    assert not running(door.get("try")["metadata"]["uid"])
 
 
 @pytest.mark.parametrize("done", [1, 4])
@@ -349,7 +403,7 @@ def test_what_may_not_go_on_is_refused_and_left_alone(door, before, after, says)
     assert not Store(door.state, "try").runs()
 
 
-def test_one_process_at_a_time_runs_an_experiment(door, elsewhere, tmp_path):
+def test_one_process_at_a_time_runs_an_experiment(door, elsewhere, said, tmp_path):
     document = points(2, f"while [ ! -e {tmp_path}/go ]; do sleep 0.05; done; echo loss=$x")
     process = elsewhere(document)
     until(lambda: Store(door.state, "try").kept and len(door.trials("try")) == 2)
@@ -368,7 +422,8 @@ def test_one_process_at_a_time_runs_an_experiment(door, elsewhere, tmp_path):
     (tmp_path / "go").touch()
     assert state(door.wait("try", lambda now, _: seen.append(now), timeout=60)) == "Succeeded"
     process.wait(60)
-    assert (tmp_path / "result").read_text() == "ExperimentMaxTrialsReached"
+    assert "because max trial count has reached.\n" in said()
+    assert said().endswith("exit code 0")
     assert seen
     door.delete("try")
     assert not (door.state / "try").exists()
