@@ -245,7 +245,7 @@ def test_a_failed_trial_shows_the_end_of_its_log(laptop):
 @pytest.mark.parametrize("script", ["exit 1", "echo nothing"])
 def test_enough_failures_fail_the_experiment(laptop, script):
     finished = run(laptop, shell(script, maxFailedTrialCount=2))
-    assert conditions(finished)[-1] == ("Failed", "True", "ExperimentMaxFailedTrialsReached")
+    assert conditions(finished)[-1] == ("Failed", "True", "ExperimentFailed")
     assert finished["status"]["trials"] == 2
 
 
