@@ -14,6 +14,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator, NullLocator
+from numpy.typing import ArrayLike
 
 BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 REFERENCE = "#000000"
@@ -59,7 +60,7 @@ def lines(
     log: bool = False,
     symlog: float | None = None,
     steps: bool = False,
-    bands: Mapping[str, tuple[object, object]] | None = None,
+    bands: Mapping[str, tuple[ArrayLike, ArrayLike]] | None = None,
     reference: tuple[str, float] | None = None,
     ax: Axes | None = None,
 ) -> None:
@@ -160,12 +161,12 @@ def dots(
         ax: draw into these axes instead of a new figure.
     """
     ax = _frame(title, label, rows, ax)
-    named = isinstance(values, Mapping)
-    runs = list(values.values()) if named else [[value] for value in values]
+    names = list(values) if isinstance(values, Mapping) else None
+    runs = list(values.values() if isinstance(values, Mapping) else ([one] for one in values))
     heights = [height for height, row in enumerate(runs) for _ in row]
     ax.plot(list(chain.from_iterable(runs)), heights, "o", color=BLUE, markersize=9, alpha=0.8)
-    ax.set_yticks(range(len(runs)), list(values) if named else None)
-    ax.set_ylim(*((len(runs) - 0.5, -1) if named else (-0.5, len(runs))))
+    ax.set_yticks(range(len(runs)), names)
+    ax.set_ylim(*((len(runs) - 0.5, -1) if names else (-0.5, len(runs))))
     if log:
         ax.set_xscale("log")
         ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
