@@ -138,7 +138,7 @@ def _lines(write: Callable[[str], object]) -> Watch:
     def watch(experiment: dict, trials: list[dict]) -> None:
         for trial in trials:
             name = trial["metadata"]["name"]
-            if name in told or state(trial) in ("", "Created", "Running"):
+            if name in told or (kind := state(trial)) in ("", "Created", "Running"):
                 continue
             told.add(name)
             said = view(experiment)
