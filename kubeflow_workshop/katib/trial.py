@@ -139,7 +139,7 @@ class Runner:
         """Run a trial to its end; returns what it reported."""
         if self.ended:
             self._keep(with_condition(trial, "Killed", "TrialKilled", "Trial is killed"))
-            return self._unseen()
+            return self.unseen()
         name = trial["metadata"]["name"]
         file = self._store.metrics(name) if self._view.metrics_file else None
         command, environment = self._program(trial, file)
@@ -151,7 +151,7 @@ class Runner:
         for _ in range(self._plan.attempts):
             if file:
                 file.unlink(missing_ok=True)  # each Pod of a Job begins with none
-            attempt = _Attempt(self._unseen())
+            attempt = _Attempt(self.unseen())
             _furnish(folder, self._plan.folder)
             try:
                 program = server.start(command, folder, environment)
@@ -170,7 +170,8 @@ class Runner:
         self._finish(trial, attempt)
         return attempt.seen
 
-    def _unseen(self) -> metrics.Observation:
+    def unseen(self) -> metrics.Observation:
+        """What a trial has reported that has not begun."""
         return metrics.Observation(
             self._view.metrics, self._stopping.start_step if self._stopping else 0
         )
