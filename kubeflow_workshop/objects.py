@@ -35,8 +35,52 @@ class AbsentError(CourseError):
     """There is no object of that name."""
 
 
+_DEEPEST, _LARGEST = 200, 100_000
+"""How deep a document may be, and of how many values it may consist with its aliases written out;
+Kubernetes, too, refuses what is far beyond any object.
+"""
+
+
 class _Loader(yaml.SafeLoader):
-    """YAML as Kubernetes reads it: no key twice in a mapping, 1e-3 is a number, a day is text."""
+    """YAML as Kubernetes reads it: no key twice in a mapping, 1e-3 is a number, a day is text; and
+    nothing that would fill the memory.
+    """
+
+    def __init__(self, stream: str):
+        super().__init__(stream)
+        self._depth = 0
+        self._sizes: dict[int, tuple[int, int]] = {}  # of the nodes that are whole: values, depth
+
+    def compose_node(self, parent: yaml.Node | None, index: object) -> yaml.Node | None:
+        """A node, if it is not too much with all that it holds."""
+        self._depth += 1
+        if self._depth > _DEEPEST:
+            raise self._too_much(f"there are more than {_DEEPEST} brackets in each other")
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        if node is not None and id(node) not in self._sizes:
+            self._measure(node)
+        return node
+
+    def compose_document(self) -> yaml.Node | None:
+        """The next document."""
+        self._sizes.clear()  # their numbers may come again
+        return super().compose_document()
+
+    def _measure(self, node: yaml.Node) -> None:
+        parts = node.value if isinstance(node, yaml.CollectionNode) else []
+        if isinstance(node, yaml.MappingNode):
+            parts = [one for pair in node.value for one in pair]
+        if any(id(one) not in self._sizes for one in parts):
+            raise self._too_much("an alias stands in what it refers to")
+        sizes = [self._sizes[id(one)] for one in parts]
+        values, depth = 1 + sum(one for one, _ in sizes), 1 + max((d for _, d in sizes), default=0)
+        if values > _LARGEST or depth > _DEEPEST:
+            raise self._too_much("its aliases make it too large")
+        self._sizes[id(node)] = values, depth
+
+    def _too_much(self, what: str) -> yaml.YAMLError:
+        return yaml.composer.ComposerError(None, None, what, self.get_mark())
 
 
 _Loader.yaml_implicit_resolvers = {

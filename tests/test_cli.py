@@ -91,7 +91,7 @@ def test_a_command_is_needed(capsys):
         ("--learning-rate fast", "argument --learning-rate: invalid float value: 'fast'"),
         (
             "--learning-rate 1e30 --epochs 1 --units 1 --start 2012-09-05",
-            "the training error is no number any more; try a smaller learning rate",
+            "the training error is no longer a number; try a learning rate below",
         ),
         ("--seed -1", "seed -1 is too small"),
         (

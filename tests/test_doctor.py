@@ -177,6 +177,13 @@ def test_a_program_that_answers_nonsense_becomes_a_finding(programs, answer):
     assert found("cluster").status == "warn"
 
 
+def runs(pid: int) -> bool:
+    try:
+        return doctor.psutil.Process(pid).status() != doctor.psutil.STATUS_ZOMBIE
+    except doctor.psutil.NoSuchProcess:
+        return False
+
+
 def test_programs_that_hang_are_ended_with_their_children(programs, monkeypatch, tmp_path):
     assert doctor.PATIENCE < 4
     monkeypatch.setattr(doctor, "PATIENCE", 0.5)
@@ -190,10 +197,10 @@ def test_programs_that_hang_are_ended_with_their_children(programs, monkeypatch,
     assert by_name["cluster"].status == "warn"
     for name in ("docker", "kubectl"):
         pid = int(Path(f"{child}-{name}").read_text())
-        assert (
-            not doctor.psutil.pid_exists(pid)
-            or doctor.psutil.Process(pid).status() == doctor.psutil.STATUS_ZOMBIE
-        )
+        limit = time.monotonic() + 10  # a signal takes a moment to arrive on a busy machine
+        while runs(pid) and time.monotonic() < limit:
+            time.sleep(0.01)
+        assert not runs(pid)
 
 
 @pytest.mark.parametrize("listens", [True, False])

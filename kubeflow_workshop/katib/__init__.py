@@ -27,6 +27,9 @@ class Door(Protocol):
     def get(self, name: str) -> dict:
         """The Experiment with its status."""
 
+    def experiments(self) -> list[dict]:
+        """Every Experiment that is there, with its status, by name."""
+
     def trials(self, name: str) -> list[dict]:
         """Its Trial objects, oldest first."""
 

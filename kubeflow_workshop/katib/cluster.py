@@ -93,6 +93,11 @@ class Cluster:
         """
         return self._kube.get(EXPERIMENT, self._namespace(name), name)
 
+    def experiments(self) -> list[dict]:
+        """The Experiments of this door's namespace, by name."""
+        listed = self._kube.list(EXPERIMENT, self.namespace)
+        return sorted(listed["items"], key=lambda experiment: experiment["metadata"]["name"])
+
     def trials(self, name: str) -> list[dict]:
         """The Katib Trial objects of an Experiment, oldest first; none if it has none yet."""
         listed = self._kube.list(TRIAL, self._namespace(name), labels=_trials_of(name))

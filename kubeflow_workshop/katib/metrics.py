@@ -9,7 +9,7 @@ import contextlib
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -17,6 +17,8 @@ from kubeflow_workshop.katib.rules import as_number
 
 DEFAULT_FILTER = r"([\w|-]+)\s*=\s*([+-]?\d*(\.\d+)?([Ee][+-]?\d+)?)"
 """How Katib finds `name=value` in a line."""
+_WORD = re.compile(r"\((\[[^]\[]+\]|\\w)\+\)(?![?*+{])[^|]*")
+"""A filter that begins with a group of letters of one kind, as many as there are."""
 UNAVAILABLE = "unavailable"
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
 _NO_TIME = datetime.min.replace(tzinfo=UTC)
@@ -47,8 +49,7 @@ class Collector:
         self.names: list[str] = [self.objective, *objective.get("additionalMetricNames", [])]
         self._source = (content.get("metricsCollectorSpec") or {}).get("source") or {}
         patterns = (self._source.get("filter") or {}).get("metricsFormat") or [DEFAULT_FILTER]
-        # \w is ASCII in Go
-        self._patterns = [re.compile(pattern, re.ASCII) for pattern in patterns]
+        self._filters = [_Filter(pattern) for pattern in patterns]
         self._json = (self._source.get("fileSystemPath") or {}).get("format") == "JSON"
 
     def read(self, line: str) -> list[Report]:
@@ -62,7 +63,7 @@ class Collector:
     def _from_text(self, line: str) -> list[Report]:
         if not any(name in line for name in self.names):
             return []
-        found = (match for pattern in self._patterns for match in pattern.finditer(line))
+        found = (match for one in self._filters for match in one.matches(line))
         first = line.split(" ", 1)
         time = _time(first[0]) if len(first) == 2 else _NO_TIME
         return [
@@ -74,7 +75,10 @@ class Collector:
     def _from_json(self, line: str) -> list[Report]:
         if not line.strip():
             return []
-        document = json.loads(line)
+        try:
+            document = json.loads(line)
+        except RecursionError:
+            raise ValueError("it has too many brackets in each other") from None
         if not isinstance(document, dict):
             raise ValueError("a line of a JSON metrics file is one JSON object")
         time = _time(document.get("timestamp"))
@@ -84,6 +88,31 @@ class Collector:
             for name in self.names
             if isinstance(document.get(name), str)
         ]
+
+
+class _Filter:
+    """A regular expression that finds all its matches in a line, as `finditer` does. If it begins
+    with a word, as Katib's own does, the time is in proportion to the line's length.
+
+    Python tries such an expression at every letter of a long word, and reads the rest of the word
+    each time; Go does not. But where it matches from a letter inside a word, it matches from the
+    letter before as well. So it is tried only where a word begins, or the match before has ended.
+    """
+
+    def __init__(self, pattern: str):
+        # \w is ASCII in Go
+        self._anywhere = re.compile(pattern, re.ASCII)
+        word = _WORD.fullmatch(pattern)
+        self._at_word = re.compile(f"(?<!{word[1]}){pattern}", re.ASCII) if word else None
+
+    def matches(self, line: str) -> Iterator[re.Match]:
+        if not self._at_word:
+            yield from self._anywhere.finditer(line)
+            return
+        end = 0
+        while match := self._anywhere.match(line, end) or self._at_word.search(line, end):
+            yield match
+            end = match.end()
 
 
 def _time(value: object) -> datetime:
@@ -110,35 +139,68 @@ def strategies(objective: Mapping) -> dict[str, str]:
     }
 
 
-def observation(reports: Iterable[Report], names: Sequence[str]) -> list[dict]:
-    """What Katib keeps of a trial's reports: the smallest, the largest and the latest value of each
-    metric, as text.
+class Observation:
+    """What Katib keeps of a trial's reports: of each metric the smallest, the largest and the
+    latest value, as text. It counts as it goes, so a trial may report without end.
 
     Taught in notebook 05.
 
-    Args:
-        reports: in the order in which they came.
-        names: of the metrics, the objective first.
-
-    Returns:
-        A list as in `status.observation.metrics`; what was never reported is `unavailable`.
+    Attributes:
+        first: the first numbers of the objective, as many as `keep`; for the stopping rule.
+        count: how many numbers of the objective were reported in all.
     """
-    metrics, reports = [], list(reports)
-    for name in names:
-        own = [report for report in reports if report.name == name]
-        numbers = [report.value for report in own if as_number(report.value) is not None]
-        latest = UNAVAILABLE
-        newest = _NO_TIME
-        for report in own:
-            if report.time >= newest:
-                newest, latest = report.time, report.value
-        metrics.append({
-            "name": name,
-            "min": min(numbers, key=float, default=UNAVAILABLE),
-            "max": max(numbers, key=float, default=UNAVAILABLE),
-            "latest": latest,
-        })  # fmt: skip
-    return metrics
+
+    def __init__(self, names: Sequence[str], keep: int = 0):
+        """`names` are those of the metrics, the objective first."""
+        self._values = {name: _Values() for name in names}
+        self._objective, self._keep = names[0], keep
+        self.first: list[float] = []
+        self.count = 0
+
+    def add(self, report: Report) -> None:
+        """Count in the next report; one of another metric is passed over."""
+        if values := self._values.get(report.name):
+            number = as_number(report.value)
+            values.add(report, number)
+            if number is not None and report.name == self._objective:
+                self.count += 1
+                if len(self.first) < self._keep:
+                    self.first.append(number)
+
+    @property
+    def latest(self) -> str | None:
+        """The objective's latest value as it was printed; None if there was none."""
+        return self._values[self._objective].latest
+
+    def metrics(self) -> list[dict]:
+        """As in `status.observation.metrics`; what was never reported is `unavailable`."""
+        return [{"name": name, **values.texts()} for name, values in self._values.items()]
+
+
+@dataclass
+class _Values:
+    """One metric's smallest, largest and latest value so far."""
+
+    smallest: tuple[float, str] | None = None
+    largest: tuple[float, str] | None = None
+    latest: str | None = None
+    newest: datetime = _NO_TIME
+
+    def add(self, report: Report, number: float | None) -> None:
+        if number is not None:
+            if self.smallest is None or number < self.smallest[0]:
+                self.smallest = number, report.value
+            if self.largest is None or number > self.largest[0]:
+                self.largest = number, report.value
+        if report.time >= self.newest:
+            self.newest, self.latest = report.time, report.value
+
+    def texts(self) -> dict[str, str]:
+        return {
+            "min": self.smallest[1] if self.smallest else UNAVAILABLE,
+            "max": self.largest[1] if self.largest else UNAVAILABLE,
+            "latest": UNAVAILABLE if self.latest is None else self.latest,
+        }
 
 
 def objective_value(metrics: Sequence[Mapping] | None, objective: Mapping) -> float | None:
@@ -179,10 +241,9 @@ class MedianStop:
         self._smaller = content["objective"]["type"] == "minimize"
         self._means: list[float] = []
 
-    def succeeded(self, reports: Iterable[Report]) -> None:
-        """Count in a trial that succeeded, with all that it reported."""
-        first = self._values(reports)[: self.start_step]
-        if first:
+    def succeeded(self, seen: Observation) -> None:
+        """Count in a trial that succeeded. `seen` has kept `start_step` numbers."""
+        if first := seen.first[: self.start_step]:
             self._means.append(math.fsum(first) / len(first))
 
     def rule(self) -> dict | None:
@@ -200,19 +261,13 @@ class MedianStop:
             "startStep": self.start_step,
         }
 
-    def stops(self, rule: Mapping, reports: Iterable[Report]) -> bool:
+    def stops(self, rule: Mapping, seen: Observation) -> bool:
         """Whether a trial with this rule ends now: at its report number `startStep`, and only
         there, its best so far is worse than the threshold.
+
+        To be asked after each report of the objective. `seen` has kept `start_step` numbers.
         """
-        values = self._values(reports)
-        if len(values) != rule["startStep"]:
+        if seen.count != rule["startStep"]:
             return False
         threshold = float(rule["value"])
-        return min(values) > threshold if self._smaller else max(values) < threshold
-
-    def _values(self, reports: Iterable[Report]) -> list[float]:
-        return [
-            number
-            for report in reports
-            if report.name == self._objective and (number := as_number(report.value)) is not None
-        ]
+        return min(seen.first) > threshold if self._smaller else max(seen.first) < threshold

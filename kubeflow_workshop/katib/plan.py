@@ -78,7 +78,8 @@ class Plan:
     Attributes:
         command: the words of the trial's program, with placeholders in them.
         environment: the literal variables of its container.
-        folder: where it runs; None is where the search was started.
+        folder: where the program's files are; each trial works in a folder of its own that has
+            them (`trial`).
         attempts: how often a trial is started before it counts as failed.
         deadline: seconds that an attempt may take; None is for ever.
         differences: what is not as on a cluster, a sentence each.
@@ -86,7 +87,7 @@ class Plan:
 
     command: list[str]
     environment: dict[str, str]
-    folder: Path | None
+    folder: Path
     attempts: int
     deadline: float | None
     differences: list[str]
@@ -155,17 +156,21 @@ def plan(view: View, commands: Sequence[tuple[str, str]] = (), where: str = "") 
         refuse(f"{root}{_JOB}.suspend", "is true, so that no trial would begin", "leave it out")
     here = f"{root}{_POD}.containers[0]"
     environment = _environment(container.get("env") or [], here)
-    folder = Path(container["workingDir"]) if container.get("workingDir") else None
-    if folder and not folder.is_dir():
+    folder = Path(container.get("workingDir") or "").resolve()
+    if not folder.is_dir():
         refuse(f"{here}.workingDir", f"{folder} does not exist here", "leave it out, or make it")
     command, mapped = _command(container, commands, here)
-    _runnable(command, folder or Path(), environment.get("PYTHONPATH", ""), here)
+    _runnable(command, folder, environment.get("PYTHONPATH", ""), here)
     differences = [
         (
             f"The image {container.get('image')} is not pulled: your environment runs"
             f" {shlex.join(command[:3])} …"
         ),
         *mapped,
+        (
+            f"Each trial works in a folder of its own, which has copies of the files in {folder},"
+            " and links to its folders and to files above 1 MB. What a trial writes stays there."
+        ),
     ]
     if "backoffLimit" not in job:
         differences.append(
@@ -173,6 +178,13 @@ def plan(view: View, commands: Sequence[tuple[str, str]] = (), where: str = "") 
             " Job has a backoffLimit."
         )
     if view.metrics_file:
+        if not any(names(word, view.metrics_file) for word in (*command, *environment.values())):
+            refuse(
+                f"{root}spec.metricsCollectorSpec.source.fileSystemPath.path",
+                f"{view.metrics_file} is not named in the command or in a variable, so trials"
+                " would share that file, or could not write it",
+                "give the program the path as an argument",
+            )
         differences.append(
             f"Where the command or a variable names {view.metrics_file}, each trial gets a file of"
             " its own."
@@ -252,6 +264,59 @@ def expand(text: str, environment: Mapping[str, str]) -> str:
         return "$" if match[0] == "$$" else environment.get(match[1], match[0])
 
     return re.sub(r"\$\$|\$\(([^)]*)\)", value, text)
+
+
+_EDGE = r"\s=:,;'\"`()<>|&"
+"""What may stand before and after a path in a word."""
+_SHELLS = ("sh", "bash", "dash", "ash", "ksh", "zsh")
+
+
+def names(word: str, path: str) -> bool:
+    """Whether a path stands in a word, whole: `/x/m` is neither in `/x/model` nor in `/y/x/m`."""
+    return bool(_whole(path).search(word))
+
+
+def _whole(path: str) -> re.Pattern:
+    return re.compile(rf"(?<![^{_EDGE}]){re.escape(path)}(?![^{_EDGE}])")
+
+
+def localise(words: Sequence[str], own: Mapping[str, str], parent: Path) -> list[str]:
+    """The words of a command, as a trial needs them that has a folder and files of its own.
+
+    Args:
+        words: the command.
+        own: a path → the trial's own in its place, where the path stands whole.
+        parent: the folder that `../` at the beginning of a path means.
+    """
+    shell = bool(words) and Path(words[0]).name in _SHELLS
+    scripts = {place + 1 for place, word in enumerate(words) if re.fullmatch(r"-\w*c", word)}
+    return [
+        localised(word, own, parent, shell and place in scripts) for place, word in enumerate(words)
+    ]
+
+
+def localised(text: str, own: Mapping[str, str], parent: Path, shell: bool = False) -> str:
+    """One word of `localise`, or the value of a variable; `shell`, if it is a shell's script."""
+    above = re.compile(rf"(?<![^{_EDGE}])\.\./")
+    swaps = [*((_whole(path), instead) for path, instead in own.items()), (above, f"{parent}/")]
+    for pattern, instead in swaps:
+        for match in reversed(list(pattern.finditer(text))):
+            written = _quoted(instead, text[: match.start()]) if shell else instead
+            text = text[: match.start()] + written + text[match.end() :]
+    return text
+
+
+def _quoted(path: str, before: str) -> str:
+    """A path as a shell's script writes it after `before`: alone, or inside a quotation."""
+    quote = ""
+    for letter in re.sub(r"\\.", "", before, flags=re.DOTALL):
+        if letter in "'\"" and quote in ("", letter):
+            quote = "" if quote else letter
+    if quote == "'":
+        return path.replace("'", "'\\''")
+    if quote == '"':
+        return re.sub(r'([\\"$`])', r"\\\1", path)
+    return shlex.quote(path)
 
 
 def _command(

@@ -6,7 +6,8 @@ for more of them than there are. Whether the fields exist at all is asked in `ob
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 from functools import cache
 from typing import Any
 
@@ -299,45 +300,42 @@ def _ranged(space: Mapping, kind: str, path: str) -> None:
         )
 
 
-def count(parameter: Mapping) -> int:
-    """How many values a parameter has: those of a list, or min, min + step, … up to max (for int,
-    step is 1 unless given).
+def axis(parameter: Mapping) -> tuple[int, Callable[[int], str]]:
+    """How many values a parameter has in a grid, and the one at a place, from 0 on, as text.
+
+    A double's are those of NumPy's `arange(min, max + step, step)`, the last one dropped if it is
+    above max, since Katib makes them so. From 0.1 to 1 by 0.3 these are three: the fourth comes out
+    as 1.0000000000000002.
 
     Raises:
-        CourseError: if it is a double without a step.
+        CourseError: if the step is too small beside the range for numbers to be counted.
     """
     space, kind = parameter["feasibleSpace"], parameter["parameterType"]
     if kind in ("discrete", "categorical"):
-        return len(space["list"])
-    if kind == "double" and not space.get("step"):
+        return len(space["list"]), space["list"].__getitem__
+    if kind == "int":
+        low, high, stride = (whole(space.get(name) or "1") for name in ("min", "max", "step"))
+        return (high - low) // stride + 1, lambda place: str(low + place * stride)
+    first, last, step = (float(space[name]) for name in ("min", "max", "step"))
+    second = first + step
+    steps = (last + step - first) / step
+    if second == first or not math.isfinite(steps):
         raise CourseError(
-            f"parameter {parameter['name']} is a double without a step, and a grid needs one; give"
-            " feasibleSpace.step."
+            f"parameter {parameter['name']}: the step {space['step']} is too small beside the range"
+            f" {space['min']} to {space['max']}; give a larger step."
         )
-    low, high, step = _range(space)
-    return math.floor((high - low) / step + 1e-9) + 1
+
+    def value(place: int) -> float:
+        return (first, second)[place] if place < 2 else first + place * (second - first)
+
+    size = math.ceil(steps)
+    size -= size > 1 and value(size - 1) > last
+    return size, lambda place: str(value(place))
 
 
-def value_at(parameter: Mapping, place: int) -> str:
-    """The value at a place, from 0 on, as text; places are counted as in `count`."""
-    space = parameter["feasibleSpace"]
-    if parameter["parameterType"] in ("discrete", "categorical"):
-        return space["list"][place]
-    low, _, step = _range(space)
-    return number_text(low + place * step)
-
-
-def values(parameter: Mapping) -> list[str]:
-    """All values of a parameter that has finitely many, as text.
-
-    Raises:
-        CourseError: if it is a double without a step.
-    """
-    return [value_at(parameter, place) for place in range(count(parameter))]
-
-
-def _range(space: Mapping) -> tuple[float, float, float]:
-    return float(space["min"]), float(space["max"]), float(space.get("step") or 1)
+def whole(text: str) -> int:
+    """The whole number that a text stands for, also 1e3 and one of more digits than a double."""
+    return int(Decimal(str(text)))
 
 
 def _grid(content: Mapping, path: str) -> None:
@@ -348,7 +346,7 @@ def _grid(content: Mapping, path: str) -> None:
                 "is missing, and a grid needs one",
                 "give a step, or make the parameter discrete",
             )
-    combinations = math.prod(count(parameter) for parameter in content["parameters"])
+    combinations = math.prod(axis(parameter)[0] for parameter in content["parameters"])
     if (content.get("maxTrialCount") or 0) > combinations:
         refuse(
             f"{path}.maxTrialCount",

@@ -137,8 +137,8 @@ def _lines(write: Callable[[str], object]) -> Watch:
 
     def watch(experiment: dict, trials: list[dict]) -> None:
         for trial in trials:
-            name, kind = trial["metadata"]["name"], state(trial)
-            if name in told or kind in ("", "Created", "Running"):
+            name = trial["metadata"]["name"]
+            if name in told or (kind := state(trial)) in ("", "Created", "Running"):
                 continue
             told.add(name)
             said = view(experiment)

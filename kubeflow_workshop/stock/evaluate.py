@@ -1,7 +1,8 @@
-"""How good is a forecast? Persistence beside every score, how sure we are of the difference, and
-every year in turn.
+"""How good is a forecast? Each score stands beside that of persistence, with an interval, and a
+forecast can be judged year by year.
 
-Taught in notebook 04. No TensorFlow here: a forecast is an array of dollars, whoever made it.
+Taught in notebook 04. No TensorFlow here: a forecast is an array of dollars, whatever model it
+comes from.
 """
 
 from collections.abc import Callable
@@ -17,20 +18,21 @@ from kubeflow_workshop.stock.windows import Windows
 
 @dataclass(frozen=True)
 class Scores:
-    """A forecast held against what came, and against persistence on the same days.
+    """How far a forecast was from the real prices, and persistence on the same days.
 
     Attributes:
         days: how many days were forecast.
         mae, rmse: mean absolute and root mean squared error, dollars.
-        persistence_mae, persistence_rmse: the same of persistence.
+        persistence_mae, persistence_rmse: the same errors, made by persistence.
         skill: 1 - mae / persistence_mae: 0 is as good as persistence, below 0 is worse, 1 is
             perfect.
         skill_low, skill_high: 95 % interval of the skill, from a stationary bootstrap over the
-            days; NaN below 10 days.
-        hits: share of the days, of those whose price moved, on which the forecast was on the right
+            days; NaN for fewer than 10 days.
+        hits: of the days on which the price moved, the share on which the forecast was on the right
             side of today's price.
         hits_low, hits_high: 95 % interval of that share (Wilson, 1927).
-        ups: share of those days on which the price rose: what "always up" would have hit.
+        ups: of the same days, the share on which the price rose. A forecast that always says "up"
+            hits this share.
         dm: Diebold-Mariano statistic of the absolute errors; above 0 when persistence is better.
         dm_p: probability of a statistic at least as far from 0 if both are equally good.
     """
@@ -61,7 +63,7 @@ def persistence(windows: Windows) -> np.ndarray:
 
 
 def window_mean(windows: Windows) -> np.ndarray:
-    """The forecast "tomorrow is the mean of the window": what a moving average would say. Taught in
+    """The forecast of a moving average: tomorrow's price is the mean of the window. Taught in
     notebook 04.
 
     Returns:
@@ -88,11 +90,11 @@ def score(forecast: np.ndarray, windows: Windows, resamples: int = 2000, seed: i
     Args:
         forecast: the price forecast for each window's target, dollars; [windows].
         windows: the days to score on.
-        resamples: bootstrap samples for the interval of the skill.
-        seed: of those samples, so that a score can be made again.
+        resamples: how many bootstrap samples the interval of the skill is made from.
+        seed: for drawing these samples; the same seed gives the same interval.
 
     Raises:
-        CourseError: if there is not one forecast a window.
+        CourseError: if there is not exactly one forecast per window.
     """
     model = np.abs(_errors(forecast, windows.targets))
     rival = np.abs(_errors(persistence(windows), windows.targets))
@@ -128,16 +130,20 @@ def diebold_mariano(losses: np.ndarray, rival: np.ndarray) -> tuple[float, float
     """Is the difference between two forecasts' losses more than luck?
 
     Taught in notebook 04. The test of Diebold and Mariano (1995) with the small-sample correction
-    of Harvey, Leybourne and Newbold (1997). For a forecast of one day ahead the two together are
-    the paired t-test of the losses, so that is what runs.
+    of Harvey, Leybourne and Newbold (1997). For forecasts of one day ahead, both together are the
+    paired t-test of the losses, so that is what runs.
+
+    The test compares two forecasts as they were made, and not the models behind them. Where one
+    model contains the other, as `relative` contains persistence, noise in its extra weights counts
+    against it; Clark and West (2007) correct for that.
 
     Args:
-        losses, rival: one loss a day of each forecast; [days], at least 2.
+        losses, rival: one loss per day for each forecast; [days].
 
     Returns:
-        The statistic (above 0: the rival is better) and its two-sided p; (0, 1) if the losses are
-        the same every day, an infinite statistic and 0 if they differ by the same each day, NaN for
-        a single day.
+        The statistic (above 0 if the rival is better) and its two-sided p. They are 0 and 1 if the
+        losses are the same on every day, infinite and 0 if they differ by the same amount on every
+        day, and NaN if there is only one day.
     """
     if np.array_equal(losses, rival):
         return 0.0, 1.0
@@ -153,64 +159,71 @@ def walk_forward(
     windows: Windows,
     forecaster: Callable[[Windows], Callable[[Windows], np.ndarray]],
     first_year: int,
-) -> pd.DataFrame:
-    """Judge a way of forecasting on each year in turn, fitted only on the windows before that year.
+) -> np.ndarray:
+    """Forecast one year after the other, each time fitted on the windows before that year.
 
-    Taught in notebook 04: one test year is one draw of luck, and this is as many as there are
-    years.
+    Taught in notebook 04: one month of test days is one draw of luck, and this gives many years of
+    them. No window is forecast by a model that has seen its target.
 
     Args:
-        windows: all of them, in the order of time.
-        forecaster: takes the windows before the year and returns what forecasts [windows] dollars
-            for the windows of the year.
-        first_year: the first calendar year to judge; there must be windows before it. Years of
-            fewer than 20 days are left out.
+        windows: all windows, in the order of time.
+        forecaster: takes the windows before a year, and returns the function that forecasts the
+            windows of that year: dollars, [windows].
+        first_year: the first calendar year to forecast; there must be windows before it.
 
     Returns:
-        A row a year (index `year`), with the columns `days`, `mae`, `persistence_mae` (dollars) and
-        `skill`.
+        One forecast for each window from `first_year` on, dollars; [days]. `score` and `by_year`
+        judge them.
 
     Raises:
-        CourseError: if no window lies before `first_year`, or no year from it on has 20 days.
+        CourseError: if there is no window before `first_year`, or none from it on.
     """
     years = windows.dates.year
     if not (years < first_year).any() or not (years >= first_year).any():
         raise CourseError(
             f"year {first_year} cannot be judged: the windows run from {years[0]} to {years[-1]};"
-            " give a later year than the first."
+            f" give a year from {years[0] + 1} to {years[-1]}."
         )
-    rows = []
-    for year in range(first_year, years[-1] + 1):
+    forecasts = []
+    for year in years[years >= first_year].unique():
         begin, end = np.searchsorted(years, [year, year + 1])
-        if end - begin < 20:
-            continue
-        judged = windows[begin:end]
-        error, rival = (
-            mae(forecaster(windows[:begin])(judged), judged.targets),
-            mae(persistence(judged), judged.targets),
-        )
-        rows.append(
-            {
-                "year": year,
-                "days": len(judged),
-                "mae": error,
-                "persistence_mae": rival,
-                "skill": 1 - error / rival if rival else np.nan,
-            }
-        )
-    if not rows:
-        raise CourseError(
-            f"no year from {first_year} on has 20 days to judge; give an earlier year, or a longer"
-            " range of days."
-        )
-    return pd.DataFrame(rows).set_index("year")
+        forecasts.append(forecaster(windows[:begin])(windows[begin:end]))
+    return np.concatenate(forecasts)
+
+
+def by_year(forecast: np.ndarray, windows: Windows) -> pd.DataFrame:
+    """Judge a forecast in each calendar year by itself.
+
+    Taught in notebook 04.
+
+    Args:
+        forecast: the price forecast for each window's target, dollars; [windows].
+        windows: the days to judge it on, in the order of time.
+
+    Returns:
+        One row per year (index `year`), with the columns `days`, `mae`, `persistence_mae` (dollars)
+        and `skill`.
+
+    Raises:
+        CourseError: if there is not exactly one forecast per window.
+    """
+    losses = pd.DataFrame(
+        {
+            "mae": np.abs(_errors(forecast, windows.targets)),
+            "persistence_mae": np.abs(_errors(persistence(windows), windows.targets)),
+        }
+    ).groupby(windows.dates.year.rename("year"))
+    table = losses.mean()
+    table.insert(0, "days", losses.size())
+    # where the price never moved, there is no skill
+    return table.assign(skill=1 - table.mae / table.persistence_mae.replace(0, np.nan))
 
 
 def _errors(forecast: np.ndarray, targets: np.ndarray) -> np.ndarray:
     if np.shape(forecast) != np.shape(targets):
         raise CourseError(
             f"a forecast of shape {np.shape(forecast)} does not fit {np.shape(targets)} days; give"
-            " one number a day."
+            " one number per day."
         )
     return np.asarray(forecast, dtype=np.float64) - targets
 
@@ -222,17 +235,17 @@ def _skill(losses: np.ndarray, rival: np.ndarray) -> float:
 def _skill_interval(
     losses: np.ndarray, rival: np.ndarray, resamples: int, seed: int
 ) -> tuple[float, float]:
-    """Resample the days in blocks (Politis and Romano, 1994), since calm and wild days come in
-    runs; each day keeps both losses.
+    """Resample the days in blocks (Politis and Romano, 1994), because calm and wild days come in
+    runs; both losses of a day stay together.
     """
     if len(losses) < 10:
         return np.nan, np.nan
-    # a second to import, and only scores need it
+    # its import takes a second, and only scores need it
     from arch.bootstrap import StationaryBootstrap, optimal_block_length
 
-    # where the losses do not vary, or on few days
+    # Where the difference does not vary, this divides by zero and is NaN; on few days it can be 0.
+    # In both cases the floor resamples the days one by one.
     with np.errstate(divide="ignore", invalid="ignore"):
-        # NaN becomes 1: days resampled one by one
         block = max(1.0, float(optimal_block_length(losses - rival)["stationary"].iloc[0]))
     # its types ask for whole days, and for a statistic that is an array; it needs neither
     bootstrap = StationaryBootstrap(block, losses, rival, seed=seed)  # type: ignore[arg-type]

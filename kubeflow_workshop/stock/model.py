@@ -1,7 +1,7 @@
-"""The two networks of the case study: built, fitted, and written as a model version.
+"""The two networks of the case study: how they are built, fitted, and written as a model version.
 
-Taught in notebook 04. Both take windows of dollars and give dollars, so whoever serves them has
-nothing to prepare.
+Taught in notebook 04. Both take windows of dollars and give dollars, so a server has nothing to
+prepare.
 """
 
 import errno
@@ -26,18 +26,18 @@ if TYPE_CHECKING:
     import keras
 
 BATCH = 32
-EPOCHS_A_REPORT = 10
+EPOCHS_PER_REPORT = 10
 LARGEST_SEED = 2**32 - 1
 UNROLLED_UP_TO = 10
-"""Windows up to this many days become a graph without a loop: several times faster to train and to
-serve. Longer ones would take long to build.
+"""Windows of up to this many days become a graph without a loop, which is several times faster to
+train and to serve. With longer windows, the graph would take too long to build.
 """
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a fit stands: epochs done, and the mean absolute errors (dollars) with the weights as
-    they are then.
+    """How far a fit has come: the epochs done, and the mean absolute errors (dollars) with the
+    weights at that moment. `validation_mae` is NaN in a fit without validation windows.
     """
 
     epochs: int
@@ -48,7 +48,7 @@ class Progress:
 def talk(window: int, units: int = 64) -> "keras.Model":
     """The network of the talk's slide: dollars go in as they are.
 
-    Taught in notebook 04. LSTM, two dense layers of 32 with ReLU, one number out.
+    Taught in notebook 04. An LSTM, two dense layers of 32 with ReLU, and one number out.
 
     Args:
         window: days in a window.
@@ -65,11 +65,11 @@ def talk(window: int, units: int = 64) -> "keras.Model":
 
 
 def relative(window: int, units: int = 64) -> "keras.Model":
-    """The same network on the changes within the window; the scaling is a part of it.
+    """The same layers, but they read and forecast changes in percent; dollars go in and come out.
 
-    Taught in notebook 04. Each price becomes its difference to the window's last price in percent,
-    and the output is tomorrow's difference in percent, turned back into dollars. The last layer
-    begins at zero, so an unfitted model is persistence.
+    Taught in notebook 04. Each price becomes its difference from the window's last price (today's)
+    in percent. The layers forecast tomorrow's difference from today in percent, and the model turns
+    that back into dollars. The last layer begins at zero, so an unfitted model is persistence.
 
     Args:
         window: days in a window.
@@ -102,13 +102,13 @@ def _body(
 
 
 def build(network: str, window: int, units: int = 64, seed: int = 0) -> "keras.Model":
-    """A network by its name, its first weights drawn from a seed.
+    """Build a network by its name, with first weights drawn from a seed.
 
     Taught in notebook 04.
 
     Raises:
-        CourseError: if the network is unknown, or a number is not at least 1 (the seed: 0), or the
-            seed takes more than 32 bits.
+        CourseError: if the network is unknown, if `window` or `units` is below 1, or if the seed is
+            below 0 or above `LARGEST_SEED`.
     """
     if network not in NETWORKS:
         raise CourseError(f"network {network!r} is unknown; use one of {', '.join(NETWORKS)}.")
@@ -130,34 +130,35 @@ def build(network: str, window: int, units: int = 64, seed: int = 0) -> "keras.M
 def fit(
     model: "keras.Model",
     train: Windows,
-    validation: Windows,
+    validation: Windows | None = None,
     learning_rate: float = 0.001,
     epochs: int = 100,
     seed: int = 0,
     report: Callable[[Progress], None] | None = None,
 ) -> list[Progress]:
-    """Train a model in place: Adam on the mean squared error, batches of 32, shuffled anew each
-    epoch.
+    """Train a model in place: Adam on the mean squared error, in batches of 32 that are shuffled
+    anew in each epoch.
 
-    Taught in notebook 04. To the last digit what `model.fit` does with the same batches, without
-    the time that Keras spends between epochs: with 200 windows that is most of it. Ten epochs at a
-    time run as one TensorFlow graph.
+    Taught in notebook 04. It computes what Keras's own `fit` computes with the same batches. It
+    saves the time that Keras spends between epochs, which is most of the time with 200 windows: ten
+    epochs run as one TensorFlow graph.
 
     Args:
-        model: as `build` returns it.
-        train: what it learns from.
-        validation: what it is measured on as it goes; it learns nothing from these.
+        model: a model, such as `build` returns.
+        train: the windows that it learns from.
+        validation: windows on which its error is measured during the training; it learns nothing
+            from them.
         learning_rate: of Adam, above 0.
         epochs: how often it sees every training window, at least 1.
-        seed: of the shuffle.
-        report: called after every ten epochs (and after the last).
+        seed: for the order of the batches.
+        report: called after every ten epochs, and after the last one.
 
     Returns:
         What was reported.
 
     Raises:
-        CourseError: if the learning rate or the epochs cannot be, or the training error is no
-            longer a number.
+        CourseError: if the learning rate or the epochs are out of range, or if the training error
+            stops being a number.
     """
     if not (math.isfinite(learning_rate) and learning_rate > 0):
         raise CourseError(
@@ -187,21 +188,22 @@ def fit(
                 loss = tf.reduce_mean(tf.square(model(inputs, training=True)[:, 0] - targets))
             optimizer.apply(tape.gradient(loss, weights), weights)
 
-    both = np.concatenate([train.inputs, validation.inputs])
-    answers = np.concatenate([train.targets, validation.targets])
+    measured = [train] if validation is None else [train, validation]
+    inputs = np.concatenate([part.inputs for part in measured])
+    answers = np.concatenate([part.targets for part in measured])
     done: list[Progress] = []
-    for seen in [*range(EPOCHS_A_REPORT, epochs, EPOCHS_A_REPORT), epochs]:
+    for seen in [*range(EPOCHS_PER_REPORT, epochs, EPOCHS_PER_REPORT), epochs]:
         learn(
             tf.constant((seen - (done[-1].epochs if done else 0)) * math.ceil(len(train) / BATCH))
         )
-        errors = np.abs(np.asarray(model(both))[:, 0] - answers)
-        done.append(
-            Progress(seen, float(errors[: len(train)].mean()), float(errors[len(train) :].mean()))
-        )
-        if not math.isfinite(done[-1].training_mae):
+        errors = np.abs(np.asarray(model(inputs))[:, 0] - answers)
+        training_mae = float(errors[: len(train)].mean())
+        validation_mae = math.nan if validation is None else float(errors[len(train) :].mean())
+        done.append(Progress(seen, training_mae, validation_mae))
+        if not math.isfinite(training_mae):
             raise CourseError(
-                f"after {seen} epochs the training error is no number any more; try a smaller"
-                f" learning rate than {learning_rate}."
+                f"after {seen} epochs the training error is no longer a number; try a learning"
+                f" rate below {learning_rate}."
             )
         if report:
             report(done[-1])
@@ -214,10 +216,10 @@ def forecast(model: "keras.Model", windows: Windows) -> np.ndarray:
 
 
 def free_directory(directory: Path) -> None:
-    """Raise CourseError unless a model version can be written to `directory`: it must be new, and
-    the folder that it goes into writable.
+    """Raise CourseError unless a model version can be written to `directory`: it must not exist,
+    and the folder above it must be writable.
 
-    Nothing is left behind: the folders on the way there are made by `save`.
+    Nothing is left behind: `save` makes the folders on the way there.
     """
     if os.path.lexists(directory):
         raise CourseError(
@@ -244,25 +246,25 @@ def _writing(directory: Path) -> Iterator[None]:
 
 
 def save(model: "keras.Model", directory: Path, card: dict) -> Path:
-    """Write a model version: what TensorFlow Serving, KServe and Keras each read, and a card that
-    says what it is.
+    """Write a model version: the files that TensorFlow Serving, KServe and Keras read, and a card
+    that describes it.
 
-    Taught in notebook 04. `directory` holds `saved_model.pb` and `variables/` (signature
+    Taught in notebook 04. `directory` will hold `saved_model.pb` and `variables/` (signature
     `serving_default`: `window` float32 [batch, window, 1], dollars, oldest first → `next_close`
     float32 [batch, 1], dollars), `model.keras` and `card.json`. It is written under another name
     and then renamed, so it is there as a whole or not at all.
 
     Args:
         model: a fitted model.
-        directory: where the version is to be; it must not exist. In a model repository this is
+        directory: where the version will be; it must not exist. In a model repository this is
             `MODELS/NAME/N`.
-        card: what to say of it; the SHA-256 of each file is added under `files`.
+        card: the description; the SHA-256 of each file is added to it under `files`.
 
     Returns:
         `directory`.
 
     Raises:
-        CourseError: if the directory exists or cannot be written; nothing of it is there then.
+        CourseError: if the directory exists or cannot be written; then nothing is left of it.
     """
     import keras
     import tensorflow as tf
@@ -308,8 +310,8 @@ def load(directory: Path) -> "keras.Model":
     Taught in notebook 04.
 
     Raises:
-        CourseError: if there is no model version in `directory`, or a file of it is not the one
-            that its card names.
+        CourseError: if there is no model version in `directory`, or if a file is not the one that
+            the card describes.
     """
     try:
         files = dict(json.loads((directory / "card.json").read_text())["files"])

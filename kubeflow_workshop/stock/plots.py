@@ -1,12 +1,12 @@
-"""One style for every figure of the course. Nothing is computed here: what is drawn comes in
-finished.
+"""One style for every figure of the course. These functions draw numbers and compute none.
 
-Colours are those of Okabe and Ito (Color Universal Design, 2008), which people with any kind of
-colour vision can tell apart; lines differ in their dashes too, so a greyscale print can be read.
+The colours are those of Okabe and Ito (Color Universal Design, 2008), which people with any kind of
+colour vision can tell apart. Lines differ in their dashes, too, so a greyscale print can be read.
 Used in every notebook; shown in notebook 03.
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -19,6 +19,8 @@ BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 GREY, PALE = "#666666", "#BBBBBB"
 _RANKS = ((PALE, 1.0), (BLUE, 1.5), (GREEN, 3.5))
 """Colour and weight of what is behind, of what matters, and of the one to look at."""
+REFERENCE = "#000000"
+"""Of persistence, in every figure, and of any other level that a forecast must beat."""
 _CYCLE = list(zip((BLUE, RED, GREEN, ORANGE), ("-", "--", "-.", ":"), strict=True))
 
 
@@ -58,28 +60,38 @@ def lines(
     y: str,
     at: Any = None,
     log: bool = False,
+    symlog: float | None = None,
     steps: bool = False,
+    bands: Mapping[str, tuple[Any, Any]] | None = None,
     reference: tuple[str, float] | None = None,
     ax: Axes | None = None,
 ) -> None:
-    """Up to four lines, each named at its right end.
+    """Draw up to four lines, and persistence if it is one more, each named at its right end.
 
     Args:
-        values: name → numbers [points]; a pandas Series brings its own places on the x axis.
+        values: name → numbers [points]; a pandas Series brings its own places on the x axis. A line
+            named `persistence` has the colour of the reference.
         title: what the figure says, as a sentence.
         x, y: the names of the axes, with units.
         at: places on the x axis [points] for values that bring none; 0, 1, 2 … without it.
         log: True draws the y axis with powers of ten.
-        steps: True holds each number until the next one, as for what is best so far.
+        symlog: draw the y axis straight from minus this number to this number, and with powers of
+            ten beyond: for numbers around zero of which a few are far away.
+        steps: True holds each number until the next one, for a value such as "the best so far".
+        bands: name of a line → the lower and upper edge of a band around it, each [points].
         reference: name and height of a level line.
         ax: draw into these axes instead of a new figure.
     """
     ax = _frame(title, x, y, ax)
     ends = []
-    for (name, line), (colour, dashes) in zip(values.items(), _CYCLE, strict=False):
+    cycle = iter(_CYCLE)
+    for name, line in values.items():
+        colour, dashes = (REFERENCE, "-") if name == "persistence" else next(cycle)
         places = (
             line.index if isinstance(line, pd.Series) else range(len(line)) if at is None else at
         )
+        if bands and name in bands:
+            ax.fill_between(places, *bands[name], color=colour, alpha=0.2, linewidth=0)
         ax.plot(
             places,
             np.asarray(line),
@@ -90,16 +102,19 @@ def lines(
         )
         ends.append((name, colour, float(np.asarray(line, dtype=float)[-1])))
     if reference:
-        ax.axhline(reference[1], color=GREY, linewidth=1.2)
-        ends.append((reference[0], GREY, reference[1]))
+        ax.axhline(reference[1], color=REFERENCE, linewidth=1.2)
+        ends.append((reference[0], REFERENCE, reference[1]))
     if log:
         ax.set_yscale("log")
+    if symlog:
+        ax.set_yscale("symlog", linthresh=symlog)
+        ax.yaxis.set_major_formatter("{x:g}")
     _names(ax, ends)
 
 
 def _names(ax: Axes, ends: Sequence[tuple[str, str, float]]) -> None:
-    """Write each name right of the axes at the height where its line ends, moved apart where two
-    would overlap.
+    """Write each name right of the axes, at the height where its line ends; names that would
+    overlap are moved apart.
     """
     ax.margins(x=0.01)
     ax.figure.canvas.draw()
@@ -126,38 +141,54 @@ def _names(ax: Axes, ends: Sequence[tuple[str, str, float]]) -> None:
 
 
 def dots(
-    values: Sequence[float],
+    values: Sequence[float] | Mapping[str, Sequence[float]],
     *,
     reference: tuple[str, float],
     title: str,
     label: str,
     rows: str = "run",
+    log: bool = False,
     ax: Axes | None = None,
 ) -> None:
-    """One dot a run along a line, beside a reference that needs no run.
+    """Draw one dot per run, beside the number that the runs must beat.
 
     Args:
-        values: one number a run [runs].
-        reference: name and value of what the runs are held against.
+        values: one number per run [runs], each in a row of its own; or name → numbers [runs], with
+            one row per name, the first on top.
+        reference: name and value of what the runs must beat.
         title: what the figure says, as a sentence.
         label: the name of the numbers, with units.
-        rows: what one dot is.
+        rows: what one row is.
+        log: True draws the axis of the numbers with powers of ten.
         ax: draw into these axes instead of a new figure.
     """
     ax = _frame(title, label, rows, ax)
-    ax.plot(values, range(len(values)), "o", color=BLUE, markersize=9)
-    ax.axvline(reference[1], color=RED, linestyle="--")
+    names = list(values) if isinstance(values, Mapping) else None
+    runs = list(values.values()) if isinstance(values, Mapping) else [[value] for value in values]
+    heights = [height for height, row in enumerate(runs) for _ in row]
+    ax.plot(list(chain.from_iterable(runs)), heights, "o", color=BLUE, markersize=9, alpha=0.8)
+    ax.set_yticks(range(len(runs)), names)
+    ax.set_ylim(*((len(runs) - 0.5, -1) if names else (-0.5, len(runs))))
+    if log:
+        ax.set_xscale("log")
+        ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.xaxis.set_minor_locator(NullLocator())
+        ax.xaxis.set_major_formatter("{x:g}")
+    _upright_reference(ax, reference)
+
+
+def _upright_reference(ax: Axes, reference: tuple[str, float]) -> None:
+    """Draw what must be beaten as an upright line, its name at the upper end."""
+    ax.axvline(reference[1], color=REFERENCE, linewidth=1.2)
     ax.annotate(
         reference[0],
         (reference[1], 1.0),
         xycoords=("data", "axes fraction"),
-        color=RED,
+        color=REFERENCE,
         fontweight="bold",
         xytext=(4, -12),
         textcoords="offset points",
     )
-    ax.set_yticks(range(len(values)))
-    ax.set_ylim(-0.5, len(values))
 
 
 def bars(
@@ -169,7 +200,7 @@ def bars(
     reference: tuple[str, float] | None = None,
     ax: Axes | None = None,
 ) -> None:
-    """A bar a name, its value written on it.
+    """Draw one bar per name, with its value written on it.
 
     Args:
         values: name → height.
@@ -184,8 +215,8 @@ def bars(
     ax.margins(y=0.12)
     ax.grid(axis="x", visible=False)
     if reference:
-        ax.axhline(reference[1], color=RED, linestyle="--")
-        _names(ax, [(reference[0], RED, reference[1])])
+        ax.axhline(reference[1], color=REFERENCE, linewidth=1.2)
+        _names(ax, [(reference[0], REFERENCE, reference[1])])
 
 
 def intervals(
@@ -196,11 +227,11 @@ def intervals(
     label: str,
     ax: Axes | None = None,
 ) -> None:
-    """A value and its interval a row, beside a reference.
+    """Draw one row per name, a value with its interval, beside the number that it must beat.
 
     Args:
         rows: name → (low, value, high).
-        reference: name and value of what the rows are held against.
+        reference: name and value of what the rows must beat.
         title: what the figure says, as a sentence.
         label: the name of the numbers, with units.
         ax: draw into these axes instead of a new figure.
@@ -209,16 +240,7 @@ def intervals(
     for height, (low, value, high) in enumerate(rows.values()):
         ax.plot([low, high], [height, height], color=BLUE, linewidth=2)
         ax.plot([value], [height], "o", color=BLUE, markersize=8)
-    ax.axvline(reference[1], color=RED, linestyle="--")
-    ax.annotate(
-        reference[0],
-        (reference[1], 1.0),
-        xycoords=("data", "axes fraction"),
-        color=RED,
-        fontweight="bold",
-        xytext=(4, -12),
-        textcoords="offset points",
-    )
+    _upright_reference(ax, reference)
     ax.set_yticks(range(len(rows)), list(rows))
     ax.set_ylim(-0.5, len(rows))
 
@@ -234,8 +256,8 @@ def grid(
     y: str = "",
     ax: Axes | None = None,
 ) -> None:
-    """Numbers from -1 to 1 (or 0 to 1) as coloured squares: blue below zero, orange above, white at
-    zero.
+    """Draw numbers from -1 to 1 (or 0 to 1) as coloured squares: blue below zero, orange above, and
+    white at zero.
 
     Args:
         values: numbers [rows, columns].
@@ -337,8 +359,8 @@ def _side_by_side(heights: np.ndarray, towards: np.ndarray) -> np.ndarray:
 
 
 def _upright(ax: Axes, place: int, values: pd.Series, log: bool) -> np.ndarray:
-    """Draw one axis of parallel coordinates with its ticks; returns how high each value stands on
-    it, 0 to 1.
+    """Draw one axis of parallel coordinates with its ticks, and return how high each value stands
+    on it, from 0 to 1.
     """
     axis = ax.inset_axes((place, 0, 0.001, 1), transform=ax.transData)
     axis.spines[["left"]].set_visible(True)

@@ -15,7 +15,7 @@ METHODS = {name for name in vars(Door) if not name.startswith("_")}
 
 
 def test_the_interface_is_what_notebooks_use():
-    assert {"create", "get", "trials", "best", "logs", "wait", "delete"} == METHODS
+    assert {"create", "get", "experiments", "trials", "best", "logs", "wait", "delete"} == METHODS
 
 
 @pytest.mark.parametrize("door", [Laptop, Cluster])

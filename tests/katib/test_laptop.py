@@ -1,11 +1,14 @@
 """Experiments run here from end to end, with programs of a line in the place of training."""
 
 import os
+import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 import yaml
 
@@ -242,7 +245,7 @@ def test_a_failed_trial_shows_the_end_of_its_log(laptop):
 @pytest.mark.parametrize("script", ["exit 1", "echo nothing"])
 def test_enough_failures_fail_the_experiment(laptop, script):
     finished = run(laptop, shell(script, maxFailedTrialCount=2))
-    assert conditions(finished)[-1] == ("Failed", "True", "ExperimentMaxFailedTrialsReached")
+    assert conditions(finished)[-1] == ("Failed", "True", "ExperimentFailed")
     assert finished["status"]["trials"] == 2
 
 
@@ -432,10 +435,170 @@ def test_a_collector_whose_kind_is_not_said_is_stdout_everywhere(laptop):
 
 
 def test_a_file_that_is_never_written_is_named(laptop):
-    run(laptop, shell("echo loss=1", maxTrialCount=1, metricsCollectorSpec=FILE))
+    script = "echo loss=1 # not into /katib/m.log"
+    run(laptop, shell(script, maxTrialCount=1, metricsCollectorSpec=FILE))
     assert message(only(laptop)).startswith(
         "Metrics are not available: loss is not in the file /katib/m.log"
     )
+
+
+@pytest.mark.parametrize(("script", "args"), [
+    ("echo loss=1 > /katib/m.log", []),
+    ("echo loss=1 > \"/katib/m.log\"", []),
+    ("echo loss=1 > '/katib/m.log'", []),
+    ("log=/katib/m.log; echo loss=1 > \"$log\"", []),
+    # what only begins or ends like the path is another file
+    ("echo loss=2 > /tmp/katib/m.log 2>/dev/null; echo loss=1 > /katib/m.log", []),
+    ("echo loss=2 > /katib/m.log.old 2>/dev/null; echo loss=1 > /katib/m.log", []),
+    ('echo loss=1 > "${1#--log=}"', ["trial", "--log=/katib/m.log"]),
+])  # fmt: skip
+def test_the_metrics_file_is_named_by_its_whole_path_in_a_folder_with_spaces(
+    tmp_path, script, args
+):
+    laptop = Laptop(tmp_path / "a state's $folder")
+    how = {"container": {"args": args}} if args else {}
+    run(laptop, shell(script, maxTrialCount=1, metricsCollectorSpec=FILE, **how))
+    assert state(only(laptop)) == "Succeeded", message(only(laptop))
+    assert laptop.best("try")["observation"]["metrics"][0]["latest"] == "1"
+    assert not Path("/tmp/katib").exists()
+
+
+def test_a_metrics_file_that_the_command_does_not_name_is_refused(laptop):
+    with pytest.raises(CourseError, match=r"path: /katib/m\.log is not named in the command or"):
+        laptop.create(shell("echo loss=1 > /katib/m.log2", metricsCollectorSpec=FILE))
+
+
+# --- the trial's own folder
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """A folder in which a search is started, with a file, a folder and a neighbour."""
+    made = tmp_path / "my project"
+    (made / "data").mkdir(parents=True)
+    (made / "data" / "prices.csv").write_text("7")
+    (made / "model.txt").write_text("old")
+    (tmp_path / "above.txt").write_text("8")
+    monkeypatch.chdir(made)
+    return made
+
+
+def test_trials_write_into_folders_of_their_own(laptop, here):
+    """Also where a file of that name is there already. Two once read each other's."""
+    script = (
+        "cat model.txt; echo $x > model.txt; echo $x > new.txt; sleep 0.3;"
+        " echo loss=$(cat model.txt)$(cat new.txt)"
+    )
+    run(laptop, shell(script, parallelTrialCount=3))
+    for trial in laptop.trials("try"):
+        value = trial["spec"]["parameterAssignments"][0]["value"]
+        name = trial["metadata"]["name"]
+        assert laptop.logs(name) == f"oldloss={value}{value}\n"
+        kept = laptop.state / "try" / "work" / name
+        assert sorted(path.name for path in kept.iterdir()) == ["model.txt", "new.txt"]
+    assert sorted(path.name for path in here.iterdir()) == ["data", "model.txt"]
+    assert (here / "model.txt").read_text() == "old"
+
+
+def test_a_trial_that_writes_nothing_leaves_no_folder(laptop, here):
+    run(laptop, shell("echo loss=$x"))
+    assert not list((laptop.state / "try" / "work").iterdir())
+
+
+def test_relative_paths_of_the_command_resolve(laptop, here):
+    (here / "tool").write_text('#!/bin/sh\necho loss=$(cat $1)$(cat "${2#--above=}")\n')
+    (here / "tool").chmod(0o755)
+    words = ["./tool", "data/prices.csv", "--above=../above.txt"]
+    run(laptop, experiment(*words, maxTrialCount=1))
+    assert laptop.best("try")["observation"]["metrics"][0]["latest"] == "78"
+    laptop.delete("try")
+    script = 'echo loss=$(cat data/prices.csv)$(cat ../above.txt)$(cat "../above.txt")'
+    run(laptop, shell(script, maxTrialCount=1))
+    assert laptop.best("try")["observation"]["metrics"][0]["latest"] == "788"
+
+
+def test_a_second_attempt_begins_with_a_new_folder(laptop, here):
+    script = (
+        "cat model.txt; [ -e new.txt ] && echo again; touch new.txt; echo 1 > model.txt; exit 1"
+    )
+    run(laptop, shell(script, maxTrialCount=1, job={"backoffLimit": 1}))
+    assert laptop.logs(only(laptop)["metadata"]["name"]) == "oldold"
+
+
+def test_a_trial_knows_its_name(laptop):
+    container = {"args": ["trial", "$(KATIB_TRIAL_NAME)"]}
+    run(laptop, shell("echo $KATIB_TRIAL_NAME $1; echo loss=1", container=container))
+    for trial in laptop.trials("try"):
+        name = trial["metadata"]["name"]
+        assert laptop.logs(name) == f"{name} {name}\nloss=1\n"
+
+
+# --- what does not end
+
+
+def test_a_daemon_does_not_hold_a_trial_beyond_its_deadline(laptop):
+    script = "setsid sh -c 'trap \"\" TERM; while true; do sleep 0.1; done' & sleep 60"
+    began = time.monotonic()
+    run(laptop, shell(script, maxTrialCount=1, job={"activeDeadlineSeconds": 1}))
+    assert "activeDeadlineSeconds, 1" in message(only(laptop))
+    assert time.monotonic() - began < 20
+
+
+@pytest.mark.parametrize(("script", "file"), [
+    ("yes loss=1", False),
+    ("head -c 200000000 /dev/zero; echo; echo loss=1", False),
+    ("yes loss=1 | head -c 5000000 >> /katib/m.log", True),
+    ("head -c 200000000 /dev/zero >> /katib/m.log", True),
+])  # fmt: skip
+def test_a_flood_is_bounded_in_memory(tmp_path, script, file):
+    """In a process of its own, whose greatest size is measured."""
+    how = {"metricsCollectorSpec": FILE} if file else {"job": {"activeDeadlineSeconds": 2}}
+    document = shell(script, maxTrialCount=1, **how)
+    asking = f"""
+import resource
+from kubeflow_workshop.katib.laptop import Laptop
+laptop = Laptop({str(tmp_path / "state")!r})
+def size():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+small = {shell("echo loss=1", maxTrialCount=1, name="small")!r}
+laptop.wait(laptop.create(small))
+before = size()
+laptop.wait(laptop.create({document!r}))
+print(size() - before)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", asking], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert int(done.stdout) < 60_000  # kilobytes
+
+
+@pytest.mark.skipif(not hasattr(os, "killpg"), reason="this system has no Ctrl-C for a process")
+def test_ctrl_c_ends_a_search_the_first_time(tmp_path):
+    script = "trap '' TERM INT; setsid sleep 300 & while true; do echo loss=1; sleep 0.1; done"
+    asking = f"""
+from kubeflow_workshop.katib.laptop import Laptop
+laptop = Laptop({str(tmp_path / "state")!r})
+name = laptop.create({shell(script, parallelTrialCount=2)!r})
+try:
+    laptop.wait(name, lambda experiment, trials: print(len(trials), flush=True))
+except KeyboardInterrupt:
+    print("ended", flush=True)
+"""
+    asked = subprocess.Popen(
+        [sys.executable, "-c", asking], stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    while asked.stdout.readline() != "2\n":
+        pass
+    family = psutil.Process(asked.pid).children(recursive=True)
+    began = time.monotonic()
+    os.killpg(asked.pid, signal.SIGINT)
+    said, _ = asked.communicate(timeout=60)
+    assert said.endswith("ended\n")
+    assert asked.returncode == 0
+    assert time.monotonic() - began < 20  # five seconds for those that do not listen
+    assert not [child for child in family if child.is_running() and child.status() != "zombie"]
+    kept = Laptop(tmp_path / "state").trials("try")
+    assert [state(trial) for trial in kept] == ["Killed", "Killed"]
 
 
 def test_a_python_module_runs_in_forks_in_its_own_folder(laptop, tmp_path):

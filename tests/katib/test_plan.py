@@ -3,13 +3,15 @@ path.
 """
 
 import shlex
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from kubeflow_workshop.errors import CourseError
 from kubeflow_workshop.katib import spec
-from kubeflow_workshop.katib.plan import expand, plan
+from kubeflow_workshop.katib.plan import expand, localise, localised, plan
 from tests.katib.experiments import DOUBLE, experiment
 
 JOB = "spec.trialTemplate.trialSpec.spec"
@@ -158,7 +160,8 @@ def test_what_differs_from_a_cluster_is_said():
         "source": {"fileSystemPath": {"kind": "File", "path": "/m.log"}},
     }
     document = experiment(
-        container={"resources": {"limits": {"cpu": "1"}}}, metricsCollectorSpec=file
+        container={"resources": {"limits": {"cpu": "1"}}, "args": ["--log=/m.log"]},
+        metricsCollectorSpec=file,
     )
     del document["spec"]["trialTemplate"]["trialSpec"]["spec"]["backoffLimit"]
     said = " ".join(plan(spec.check(document)).differences)
@@ -166,6 +169,35 @@ def test_what_differs_from_a_cluster_is_said():
         "image none is not pulled",
         "not tried again",
         "names /m.log, each trial gets a file of its own",
+        f"folder of its own, which has copies of the files in {Path.cwd()}",
         "limits of cores and memory are not enforced",
     ):
         assert words in said
+
+
+@pytest.mark.parametrize(("text", "made"), [
+    ("/x/m", "OWN"),
+    ("--log=/x/m", "--log=OWN"),
+    ("a:/x/m,/x/m", "a:OWN,OWN"),
+    ("open('/x/m', 'w')", "open('OWN', 'w')"),
+    ("/x/model /x/m.bak /x/m/y /y/x/m a/x/m file:///x/m", "/x/model /x/m.bak /x/m/y /y/x/m a/x/m file:///x/m"),
+    ("../a --b=../c d/../e ..", "/up/a --b=/up/c d/../e .."),
+])  # fmt: skip
+def test_only_whole_paths_are_replaced(text, made):
+    assert localised(text, {"/x/m": "OWN"}, Path("/up")) == made
+
+
+@pytest.mark.parametrize("script", [
+    "printf %s /x/m",
+    "printf %s '/x/m'",
+    'printf %s "/x/m"',
+    """printf %s "it's" /x/m""",
+    'printf %s \\" /x/m',
+    'a="/x/m"; printf %s "$a"',
+])  # fmt: skip
+def test_a_path_in_a_shells_script_is_quoted_as_its_place_asks(script):
+    own = '/o\'n "$HOME" `x` \\ /m'
+    words = localise(["sh", "-ec", script], {"/x/m": own}, Path("/up"))
+    said = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    assert said.rstrip("\n").endswith(own)
+    assert localise(["python", "-c", "/x/m"], {"/x/m": own}, Path("/up"))[2] == own

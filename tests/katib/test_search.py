@@ -141,9 +141,7 @@ def test_failures_end_a_search_when_there_are_enough_and_any(most, failed, unava
     said = reason(
         {"maxFailedTrialCount": most}, trialsFailed=failed, trialMetricsUnavailable=unavailable
     )
-    assert said == (
-        ("Failed", "ExperimentMaxFailedTrialsReached") if ends else ("Running", "ExperimentRunning")
-    )
+    assert said == (("Failed", "ExperimentFailed") if ends else ("Running", "ExperimentRunning"))
 
 
 def test_the_goal_is_asked_before_the_failures_and_these_before_the_count():
@@ -153,7 +151,7 @@ def test_the_goal_is_asked_before_the_failures_and_these_before_the_count():
         "Succeeded",
         "ExperimentGoalReached",
     )
-    assert reason(both, **status) == ("Failed", "ExperimentMaxFailedTrialsReached")
+    assert reason(both, **status) == ("Failed", "ExperimentFailed")
     assert reason({"maxTrialCount": 2}, True, **status) == (
         "Succeeded",
         "ExperimentMaxTrialsReached",

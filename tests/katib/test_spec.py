@@ -11,7 +11,7 @@ import yaml
 
 from kubeflow_workshop import case_study, objects
 from kubeflow_workshop.errors import CourseError
-from kubeflow_workshop.katib import rules, spec
+from kubeflow_workshop.katib import spec
 from tests.katib.experiments import DOUBLE, changed, choice, experiment, number, places
 
 EXAMPLES = Path(__file__).parent / "examples"
@@ -225,19 +225,6 @@ def test_a_search_for_architectures_is_taken_though_its_references_are_no_parame
     spec.check(document)
 
 
-def test_values_are_those_of_the_list_or_of_the_steps():
-    assert rules.values(choice("discrete", "0.1", "1e-3")) == ["0.1", "1e-3"]
-    assert rules.values(number(min="0", max="0.3", step="0.1")) == ["0", "0.1", "0.2", "0.3"]
-    assert rules.values(number(min="0.001", max="1", step="0.4")) == ["0.001", "0.401", "0.801"]
-    assert rules.values(number("int", min="2", max="5")) == ["2", "3", "4", "5"]
-    assert rules.values(number("int", min="1000000000000", max="1000000000001")) == [
-        "1000000000000",
-        "1000000000001",
-    ]
-    with pytest.raises(CourseError, match="a grid needs one"):
-        rules.values(DOUBLE)
-
-
 def test_the_builders_keep_every_digit():
     assert spec.integer("n", 1, 1234567).feasible_space.max == "1234567"
     assert spec.discrete("n", [1234567, 0.0003]).feasible_space.list == ["1234567", "0.0003"]
@@ -287,6 +274,11 @@ def test_the_case_study_is_an_experiment_whose_trials_run_the_training_program()
     ("a: [1\n", "is no YAML"),
     ("a: !!python/object:os.system x\n", "line 1 is no YAML (could not determine a constructor"),
     ("name: {{ value }}\n", "line 1 is no YAML"),
+    ("[" * 5000 + "]" * 5000, "line 1 is no YAML (there are more than 200 brackets in each other)"),
+    ("{a: " * 5000 + "1" + "}" * 5000, "line 1 is no YAML (there are more than 200 brackets"),
+    ("a: &a [x, x, x, x]\nb: &b [" + "*a, " * 500 + "]\nc: [" + "*b, " * 500 + "]\n", "line 3 is no YAML (its aliases make it too large)"),
+    ("a0: &a0 1\n" + "".join(f"a{n}: &a{n} [*a{n - 1}]\n" for n in range(1, 3000)), "is no YAML (its aliases make it too large)"),
+    ("a: &a [*a]\n", "is no YAML"),
     (b"\x00\x01\x02\xff\xfe", "is no YAML"),
     ("x: \x00", "is no YAML"),
     ("just text", "is no Experiment but a str"),

@@ -162,6 +162,81 @@ def test_replace_deletes_the_experiment_of_that_name(tune, door):
     )
 
 
+@pytest.fixture
+def workshop(tmp_path, capfd, target):
+    """`workshop(arguments…)`: the exit code, stdout and stderr of `workshop tune …`."""
+
+    def do(*arguments: str) -> tuple[int, str, str]:
+        kept = ["--state", str(tmp_path / "state")] if target == "laptop" else []
+        code = cli.main(["tune", *arguments, *kept])
+        return code, *capfd.readouterr()
+
+    return do
+
+
+def test_what_is_kept_is_listed_shown_and_deleted(tune, door, workshop):
+    script = "echo about $0; echo loss=${trialParameters.x}"
+    for name in ("two", "one"):
+        tune(experiment("sh", "-c", script, name=name, **GRID))
+    code, out, err = workshop("list")
+    assert (code, err) == (0, "")
+    heading, *rows = [line.split() for line in out.splitlines()]
+    assert heading == ["name", "state", "trials", "best"]
+    best = {name: door.best(name)["bestTrialName"] for name in ("one", "two")}
+    assert rows == [
+        ["one", "Succeeded", "3", "of", "3", best["one"]],
+        ["two", "Succeeded", "3", "of", "3", best["two"]],
+    ]
+    assert yaml.safe_load(workshop("list", "-o", "yaml")[1])["items"] == door.experiments()
+    code, out, err = workshop("show", "one")
+    assert code == 0
+    assert "one: Succeeded, 3 of 3 trials" in out
+    assert "Experiment has succeeded because max trial count has reached." in err
+    assert json.loads(workshop("show", "one", "-o", "json")[1]) == door.get("one")
+    assert workshop("delete", "one") == (0, "", "Experiment one is deleted.\n")
+    assert workshop("show", "one")[0] == 2
+    assert [line.split()[0] for line in workshop("list")[1].splitlines()] == ["name", "two"]
+
+
+@on_the_laptop
+def test_a_log_goes_to_standard_output_as_it_was_printed(tune, door, workshop):
+    tune(experiment("sh", "-c", "echo loss=${trialParameters.x}; echo ' odd  '", **GRID))
+    trial = door.trials("try")[0]
+    value = trial["spec"]["parameterAssignments"][0]["value"]
+    assert workshop("logs", trial["metadata"]["name"]) == (0, f"loss={value}\n odd  \n", "")
+
+
+@on_the_laptop
+@pytest.mark.parametrize(("arguments", "says"), [
+    (["show"], "workshop tune show needs the name of an Experiment; see workshop tune list."),
+    (["logs"], "workshop tune logs needs the name of a trial; see workshop tune list."),
+    (["delete", "none"], "keeps no Experiment none"),
+    (["logs", "none-1"], "keeps no Experiment none"),
+    (["list", "x"], "workshop tune list takes nothing after it, and 'x' was given"),
+    (["file.yaml", "x"], "workshop tune file.yaml takes nothing after it"),
+    (["delete", "x", "--replace"], "--replace and --command go with a FILE, and not with delete"),
+    (["./list"], "list cannot be read (No such file or directory)"),
+])  # fmt: skip
+def test_words_that_make_no_sense_are_one_line(workshop, arguments, says):
+    code, out, err = workshop(*arguments)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert says in err
+
+
+@on_the_laptop
+def test_an_experiment_whose_runner_is_gone_is_listed_as_stopped(tune, door, workshop, tmp_path):
+    tune(experiment("sh", "-c", "echo loss=${trialParameters.x}", **GRID))
+    path = tmp_path / "state" / "try" / "experiment.yaml"
+    kept = yaml.safe_load(path.read_text())
+    conditions = kept["status"]["conditions"]
+    conditions.pop()
+    conditions[-1]["status"] = "True"
+    path.write_text(yaml.safe_dump(kept))
+    assert workshop("list")[1].splitlines()[1].split()[:2] == ["try", "Stopped"]
+    err = workshop("show", "try")[2]
+    assert "Experiment is stopped before its end; run it again, and it goes on." in err
+
+
 TEMPLATE = ("spec", "trialTemplate", "trialSpec")
 POD = (*TEMPLATE, "spec", "template", "spec")
 

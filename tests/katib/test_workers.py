@@ -73,7 +73,7 @@ def without_frames(text: str) -> list[str]:
                 for n, one in enumerate(lines)
                 if n > number
                 and "runpy" not in one
-                and "workers.py" not in one
+                and "forks.py" not in one
                 and one.startswith("  File")
             ]
             return [*lines[: number + 1], *lines[own[0] :]] if own else lines
@@ -88,9 +88,11 @@ def server(folder):
 
 
 @pytest.mark.parametrize("behaviour", BEHAVIOURS)
-def test_a_fork_says_and_returns_what_a_fresh_process_does(behaviour, folder, server):
+def test_a_fork_says_and_returns_what_a_fresh_process_does(behaviour, folder):
     argv = ["python", "-m", behaviour, "--x=1", "two words"]
+    server = workers.Server({"COLOUR": "blue"}, behaviour, folder)
     forked = finish(server.start(argv, folder))
+    server.close()
     fresh = finish(workers.Fresh({"COLOUR": "blue"}).start(argv, folder))
     assert forked[1] == fresh[1]
     assert without_frames(forked[0]) == without_frames(fresh[0])
@@ -104,47 +106,158 @@ def test_a_program_that_is_no_python_module_is_started_too(server, tmp_path):
     assert (text, code) == ("no-such-program: No such file or directory\n", 127)
 
 
-def test_each_fork_has_random_numbers_of_its_own(tmp_path):
-    (tmp_path / "draws.py").write_text(
-        "import random\nimport numpy.random\nprint(random.random(), numpy.random.rand(),"
-        " numpy.random.default_rng().random())\n"
+def trials(
+    folder: Path, module: str, *environments: dict[str, str]
+) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
+    """What two trials of a program say and return, in forks and as the plain command."""
+    argv, given = ["python", "-m", module], environments or ({}, {})
+    server = workers.Server({}, module, folder)
+    try:
+        forked = [finish(server.start(argv, folder, one)) for one in given]
+    finally:
+        server.close()
+    return forked, [finish(workers.Fresh({}).start(argv, folder, one)) for one in given]
+
+
+def write(folder: Path, **modules: str) -> Path:
+    for name, text in modules.items():
+        (folder / f"{name}.py").write_text(text)
+    return folder
+
+
+INTERVAL = "tqdm.tqdm([], disable=False, file=__import__('io').StringIO()).mininterval"
+"""What the library reads from TQDM_MININTERVAL when it is imported."""
+IS_FORK = "'forks.py' in open('/proc/self/cmdline').read()"
+
+
+def test_a_program_is_a_fork_in_which_its_libraries_are_imported(tmp_path):
+    """The plain command imports them itself, so what they print stands in both logs."""
+    write(tmp_path, program=f"import sys\nprint('tqdm' in sys.modules, {IS_FORK})\nimport tqdm\n")
+    assert trials(tmp_path, "program") == ([("True True\n", 0)] * 2, [("False False\n", 0)] * 2)
+
+
+def test_a_variable_that_a_module_reads_when_it_is_imported_is_each_trials_own(tmp_path):
+    write(tmp_path, own="import os\nLR = os.environ['LR']\n", program="import own\nprint(own.LR)\n")
+    forked, plain = trials(tmp_path, "program", {"LR": "0.1"}, {"LR": "0.2"})
+    assert forked == plain == [("0.1\n", 0), ("0.2\n", 0)]
+
+
+def test_a_variable_that_a_library_reads_when_it_is_imported_is_each_trials_own(tmp_path):
+    """A library that the server has imported without the variable: so it is not a fork."""
+    source = f"import tqdm\nprint({INTERVAL}, {IS_FORK})\n"
+    write(tmp_path, program=source)
+    given = [{"TQDM_MININTERVAL": "7", "KATIB_TRIAL_NAME": "a"}, {"TQDM_MININTERVAL": "8"}]
+    forked, plain = trials(tmp_path, "program", *given)
+    assert forked == plain == [("7.0 False\n", 0), ("8.0 False\n", 0)]
+    # the trial's name alone, which no library reads, is no reason
+    assert trials(tmp_path, "program", {"KATIB_TRIAL_NAME": "a"})[0] == [("0.1 True\n", 0)]
+
+
+@pytest.mark.parametrize("line", [
+    "os.environ['TQDM_MININTERVAL'] = '5'",
+    "os.environ.setdefault('TQDM_MININTERVAL', '5')",
+    "os.environ.update(TQDM_MININTERVAL='5')",
+    "[os.environ.__setitem__('TQDM_MININTERVAL', str(5))]",
+])  # fmt: skip
+def test_a_variable_that_the_program_sets_before_an_import_is_set(tmp_path, line):
+    source = (
+        f"import os\nprint('TQDM_MININTERVAL' in os.environ)\n{line}\nimport tqdm\n"
+        f"print({INTERVAL})\n"
     )
-    server = workers.Server({}, "draws", folder=tmp_path)
-    lines = [finish(server.start(["python", "-m", "draws"], tmp_path))[0].split() for _ in range(2)]
+    write(tmp_path, program=source)
+    forked, plain = trials(tmp_path, "program")
+    assert forked == plain == [("False\n5.0\n", 0)] * 2
+
+
+def test_what_a_module_makes_when_it_is_imported_is_each_trials_own(tmp_path):
+    write(
+        tmp_path,
+        own=(
+            "import random, tempfile, uuid\nimport numpy\n"
+            "MADE = uuid.uuid4(), tempfile.mkdtemp(), random.random(), numpy.random.rand(),"
+            " numpy.random.default_rng().random()\n"
+        ),
+        program="import own\nprint(*own.MADE)\n",
+    )
+    forked, plain = trials(tmp_path, "program")
+    made = [text.split() for text, _ in forked + plain]
+    assert [len(one) for one in made] == [5] * 4
+    assert all(len(set(same)) == 4 for same in zip(*made, strict=True))
+    for one in made:
+        Path(one[1]).rmdir()
+
+
+def test_an_import_in_a_function_that_is_never_called_is_not_executed(tmp_path):
+    write(
+        tmp_path,
+        never="open('never.txt', 'w')\nprint('never')\n",
+        program="def late():\n    import never\nprint('done')\n",
+    )
+    forked, plain = trials(tmp_path, "program")
+    assert forked == plain == [("done\n", 0)] * 2
+    assert not (tmp_path / "never.txt").exists()
+
+
+def test_a_thread_pool_made_when_a_module_is_imported_works(tmp_path):
+    write(
+        tmp_path,
+        own=(
+            "from concurrent.futures import ThreadPoolExecutor\nPOOL = ThreadPoolExecutor(2)\n"
+            "POOL.submit(int).result()\n"
+        ),
+        program="import own\nprint(sum(own.POOL.map(abs, [-1, -2])))\n",
+    )
+    forked, plain = trials(tmp_path, "program")
+    assert forked == plain == [("3\n", 0)] * 2
+
+
+def test_a_neighbour_with_the_name_of_a_module_that_the_server_has_is_imported(tmp_path):
+    write(
+        tmp_path,
+        socket="WHERE = 'mine'\n",
+        tqdm="WHERE = 'mine'\n",
+        program="import socket, tqdm\nprint(socket.WHERE, tqdm.WHERE)\n",
+    )
+    forked, plain = trials(tmp_path, "program")
+    assert forked == plain == [("mine mine\n", 0)] * 2
+
+
+def test_what_a_library_prints_when_it_is_imported_stands_in_each_log(tmp_path):
+    """Here it is this Python's own poem, and a library that is not there."""
+    write(tmp_path, program="import this\ntry:\n    import nowhere\nexcept ImportError: pass\n")
+    forked, plain = trials(tmp_path, "program")
+    assert forked == plain
+    assert "Beautiful is better than ugly." in forked[0][0]
+
+
+def test_the_server_says_nothing_and_does_not_run_the_program(tmp_path, capfd):
+    write(tmp_path, program="open('ran.txt', 'w')\nimport this\n")
+    server = workers.Server({}, "program", tmp_path)
+    assert finish(server.start(["true"])) == ("", 0)
     server.close()
-    assert all(first != second for first, second in zip(*lines, strict=True))
+    assert not (tmp_path / "ran.txt").exists()
+    assert capfd.readouterr() == ("", "")
 
 
-def test_the_server_imports_what_the_module_imports_late_and_never_runs_it(tmp_path, capfd):
-    (tmp_path / "trainer.py").write_text(
-        "print('training')\nfrom typing import TYPE_CHECKING\nimport part\nif TYPE_CHECKING:\n   "
-        " import only_types\ndef late():\n    import colorsys\nimport sys\nprint('colorsys' in"
-        " sys.modules, 'part' in sys.modules, part.PID != __import__('os').getpid())\n"
+def test_a_trial_cannot_reach_what_its_exit_code_is_told_on(tmp_path):
+    """It once could write its own code, with a descriptor that it had inherited."""
+    source = (
+        "import os, sys\n"
+        "others = [int(one) for one in os.listdir('/proc/self/fd') if int(one) > 2]\n"
+        "for one in others:\n"
+        "    try:\n        os.write(one, b'0\\n')\n        print('reached', one)\n"
+        "    except OSError:\n        pass\n"
+        "sys.exit(7)\n"
     )
-    (tmp_path / "part.py").write_text("import os\nPID = os.getpid()\nprint('part is imported')\n")
-    server = workers.Server({}, "trainer", folder=tmp_path)
-    assert finish(server.start(["python", "-m", "trainer"], tmp_path)) == (
-        "training\nTrue True True\n",
-        0,
-    )
+    write(tmp_path, program=source)
+    server = workers.Server({}, "program", tmp_path)
+    running = server.start(["sleep", "300"])
+    for argv in (["python", "-m", "program"], ["python", "program.py"]):
+        assert finish(server.start(argv, tmp_path)) == ("", 7)
+    assert finish(server.start(["sh", "-c", "ls /proc/self/fd | wc -l"])) == ("4\n", 0)
+    running.end()
+    assert running.wait() == -signal.SIGTERM
     server.close()
-    assert capfd.readouterr().out == ""  # what is imported has no say on our standard output
-
-
-def test_what_is_imported_is_read_from_the_source(tmp_path, monkeypatch):
-    package = tmp_path / "pack"
-    package.mkdir()
-    (package / "__init__.py").write_text("")
-    (package / "train.py").write_text("from pack import model\nimport json\n")
-    (package / "model.py").write_text(
-        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import wave\ndef late():\n   "
-        " import colorsys\nimport pack.train\n"
-    )
-    monkeypatch.syspath_prepend(str(tmp_path))
-    found = workers.imports("pack.train")
-    assert {"pack", "pack.model", "json", "colorsys"} <= set(found)
-    assert not {"pack.train", "wave"} & set(found)
-    assert workers.imports("no_such_module") == []
 
 
 def test_the_end_reaches_whatever_the_program_started(server):
@@ -180,8 +293,50 @@ def test_closing_the_server_ends_its_programs():
     program = server.start(["sh", "-c", "sleep 300 & echo $!; wait"])
     child = int(next(program.lines(patience=5)))
     server.close()
-    gone([child, program._process.pid])
+    gone([child, program.pid])
     assert program.wait() == -signal.SIGKILL
+
+
+DETACHED = """
+import os, sys, time
+if os.fork():
+    os.wait()
+    sys.exit(3)
+os.setsid()
+if os.fork():
+    os._exit(0)
+print(os.getpid(), flush=True)
+time.sleep(300)
+"""
+"""A daemon: of another session, without a parent, and with the program's output."""
+
+
+@pytest.mark.parametrize("argv", [["python", "-m", "program"], ["python", "program.py"]])
+def test_a_daemon_does_not_hold_the_trial_that_left_it_and_is_ended(argv, tmp_path):
+    write(tmp_path, program=DETACHED)
+    server = workers.Server({}, "program", tmp_path)
+    other = server.start(["sleep", "300"])
+    began = time.monotonic()
+    text, code = finish(server.start(argv, tmp_path))
+    assert code == 3
+    if text:  # it may have been ended before it said its number
+        gone([int(text)])
+    assert time.monotonic() - began < 10
+    assert psutil.pid_exists(other.pid)  # another trial's processes are let alone
+    server.close()
+    gone([other.pid])
+
+
+def test_a_daemon_is_asked_to_end_with_the_trial_that_runs(tmp_path):
+    write(tmp_path, program=DETACHED.replace("os.wait()\n", "os.wait(); time.sleep(300)\n"))
+    server = workers.Server({}, "program", tmp_path)
+    program = server.start(["python", "-m", "program"], tmp_path)
+    daemon = int(next(program.lines(patience=60)))
+    assert psutil.pid_exists(daemon)
+    program.end()
+    assert program.wait() == -signal.SIGTERM
+    gone([daemon])
+    server.close()
 
 
 def test_the_death_of_the_one_who_asked_ends_all():

@@ -5,11 +5,12 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from arch.bootstrap import StationaryBootstrap
 from scipy import stats
 
 from kubeflow_workshop.errors import CourseError
 from kubeflow_workshop.stock import evaluate
-from kubeflow_workshop.stock.windows import windows
+from kubeflow_workshop.stock.windows import Windows, windows
 
 pytestmark = pytest.mark.filterwarnings("error")  # a learner would see them
 
@@ -152,9 +153,21 @@ def test_below_ten_days_there_is_no_interval():
     assert math.isfinite(evaluate.score(evaluate.window_mean(walk), walk).skill_low)
 
 
+def test_a_block_is_at_least_one_day_long():
+    """For these differences the rule for the length of the blocks says 0, which none can have."""
+    walk = days([10 + 2 * day for day in range(12)])  # persistence is 2 dollars off on ten days
+    losses = 2 + np.array([0, -1, 0, 1, 1, -1, 0, -1, 0, 1])
+    scores = evaluate.score(walk.targets + losses, walk, resamples=200)
+    one_by_one = StationaryBootstrap(1, losses, np.full(10, 2), seed=0).conf_int(
+        lambda model, rival: 1 - model.mean() / rival.mean(), reps=200, method="percentile"
+    )
+    assert (scores.skill_low, scores.skill_high) == pytest.approx(tuple(one_by_one.ravel()))
+    assert scores.skill_low < 0 < scores.skill_high
+
+
 @pytest.mark.parametrize("wrong", [np.zeros(3), np.zeros((4, 1)), np.zeros(5), 20.0])
 def test_a_forecast_of_another_shape_is_refused(wrong):
-    with pytest.raises(CourseError, match=r"does not fit \(4,\) days; give one number a day"):
+    with pytest.raises(CourseError, match=r"does not fit \(4,\) days; give one number per day"):
         evaluate.score(wrong, BY_HAND)
 
 
@@ -191,20 +204,34 @@ def test_walk_forward_fits_on_what_came_before_the_year_and_on_all_of_it():
 
         return forecast
 
-    evaluate.walk_forward(made, forecaster, 2010)
+    forecast = evaluate.walk_forward(made, forecaster, 2010)
     assert [judged.dates.year.unique().tolist() for _, judged in seen] == [[2010], [2011], [2012]]
     for past, judged in seen:
         assert past.dates[-1] < judged.dates[0]
         assert past.dates.equals(made.dates[made.dates < judged.dates[0]])
         assert past.inputs.base is made.inputs.base or np.shares_memory(past.inputs, made.inputs)
-    assert sum(len(judged) for _, judged in seen) == (made.dates.year >= 2010).sum()
+    judged = made[-len(forecast) :]
+    assert len(judged) == (made.dates.year >= 2010).sum()
+    assert forecast.tolist() == evaluate.persistence(judged).tolist()
 
 
-def test_walk_forward_says_of_each_year_what_score_says():
+def test_walk_forward_passes_over_a_year_without_days():
     made = years()
-    table = evaluate.walk_forward(made, lambda past: evaluate.window_mean, 2010)
+    kept = np.nonzero(made.dates.year != 2011)[0]
+    gap = Windows(made.inputs[kept], made.targets[kept], made.dates[kept])
+    fitted = []
+    forecast = evaluate.walk_forward(
+        gap, lambda past: fitted.append(past) or evaluate.persistence, 2010
+    )
+    assert len(fitted) == 2
+    assert evaluate.by_year(forecast, gap[-len(forecast) :]).index.tolist() == [2010, 2012]
+
+
+def test_each_year_is_judged_as_score_judges_it():
+    made = years()
+    table = evaluate.by_year(evaluate.window_mean(made), made)
     assert table.index.name == "year"
-    assert table.index.tolist() == [2010, 2011, 2012]
+    assert table.index.tolist() == [2009, 2010, 2011, 2012]
     for year, row in table.iterrows():
         (where,) = np.nonzero(made.dates.year == year)
         judged = made[where[0] : where[-1] + 1]
@@ -220,15 +247,18 @@ def test_walk_forward_says_of_each_year_what_score_says():
 
 
 def test_persistence_has_no_skill_in_any_year():
-    assert evaluate.walk_forward(
-        years(), lambda past: evaluate.persistence, 2010
-    ).skill.tolist() == [0, 0, 0]
+    made = years()
+    assert evaluate.by_year(evaluate.persistence(made), made).skill.tolist() == [0] * 4
 
 
-def test_a_year_of_fewer_than_twenty_days_is_left_out():
-    assert evaluate.walk_forward(
-        years(last="2012-01-20"), lambda past: evaluate.persistence, 2010
-    ).index.tolist() == [2010, 2011]
+def test_a_year_in_which_the_price_never_moved_has_no_skill():
+    flat = days([10.0] * 30)
+    assert evaluate.by_year(flat.targets + 1, flat).skill.isna().all()
+
+
+def test_a_year_is_not_judged_by_forecasts_of_other_days():
+    with pytest.raises(CourseError, match="give one number per day"):
+        evaluate.by_year(FORECAST[1:], BY_HAND)
 
 
 @pytest.mark.parametrize(
@@ -237,10 +267,9 @@ def test_a_year_of_fewer_than_twenty_days_is_left_out():
         (
             "2012-12-31",
             2009,
-            "year 2009 cannot be judged: the windows run from 2009 to 2012; give a later year",
+            "year 2009 cannot be judged: the windows run from 2009 to 2012; give a year from 2010",
         ),
-        ("2012-12-31", 2013, "year 2013 cannot be judged"),
-        ("2012-01-20", 2012, "no year from 2012 on has 20 days to judge"),
+        ("2012-12-31", 2013, "year 2013 cannot be judged.* give a year from 2010 to 2012"),
     ],
 )
 def test_years_that_cannot_be_judged_are_refused(last, first_year, says):

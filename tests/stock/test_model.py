@@ -210,6 +210,15 @@ def test_a_fit_reports_every_ten_epochs_and_at_its_end(parts):
         )
 
 
+def test_a_fit_without_validation_learns_the_same_and_has_no_validation_error(parts):
+    networks = [model.build("talk", 2, units=2) for _ in range(2)]
+    with_it = model.fit(networks[0], parts.train, parts.validation, epochs=2)
+    without = model.fit(networks[1], parts.train, epochs=2)
+    assert (weights(networks[0]) == weights(networks[1])).all()
+    assert without[0].training_mae == pytest.approx(with_it[0].training_mae)
+    assert np.isnan(without[0].validation_mae)
+
+
 def test_a_fit_learns(parts):
     progress = model.fit(
         model.build("talk", 2, units=8),
@@ -257,7 +266,7 @@ def test_too_few_epochs_are_refused(parts, epochs):
 def test_a_fit_that_diverges_says_so(parts):
     with pytest.raises(
         CourseError,
-        match=r"the training error is no number any more; try a smaller learning rate than 1e\+30",
+        match=r"the training error is no longer a number; try a learning rate below 1e\+30",
     ):
         model.fit(
             model.build("talk", 2, units=2),

@@ -35,6 +35,57 @@ def test_the_colours_are_okabe_and_itos():
     assert {plots.BLUE, plots.ORANGE, plots.GREEN, plots.RED} <= OKABE_ITO
 
 
+def test_persistence_has_one_colour_in_every_figure():
+    one = ("persistence", 1.0)
+    plots.lines({"model": [1, 2], "persistence": [2, 1]}, title="", x="", y="")
+    plots.lines({"model": [1, 2]}, title="", x="", y="", reference=one)
+    plots.dots([1.0], title="", label="", reference=one)
+    plots.bars({"model": 2}, title="", y="", reference=one)
+    plots.intervals({"model": (0, 1, 2)}, title="", label="", reference=one)
+    for number in plt.get_fignums():
+        (ax,) = plt.figure(number).axes
+        assert texts(ax)["persistence"] == plots.REFERENCE
+        assert sum(line.get_color() == plots.REFERENCE for line in ax.lines) == 1
+    assert plots.REFERENCE in OKABE_ITO - {colour for colour, _ in plots._CYCLE}
+
+
+def test_persistence_takes_no_colour_from_the_four_lines():
+    names = ["one", "persistence", "two", "three", "four"]
+    plots.lines({name: [1, 2] for name in names}, title="", x="", y="")
+    colours = dict(zip(names, (line.get_color() for line in plt.gca().lines), strict=True))
+    assert len(set(colours.values())) == 5
+    assert colours["one"] == plots.BLUE
+
+
+def test_a_band_lies_around_its_line_in_its_colour():
+    plots.lines(
+        {"talk": [1, 2], "relative": [0, 0]},
+        bands={"relative": ([-1, -2], [3, 4])},
+        title="",
+        x="",
+        y="",
+    )
+    (band,) = plt.gca().collections
+    assert {tuple(point) for point in band.get_paths()[0].vertices} >= {
+        (0, -1),
+        (1, -2),
+        (0, 3),
+        (1, 4),
+    }
+    assert to_rgb(band.get_facecolor()[0][:3]) == to_rgb(plt.gca().lines[1].get_color())
+
+
+def test_an_axis_can_be_straight_near_zero_and_logarithmic_beyond():
+    plots.lines({"skill": [-5, 0.01]}, symlog=0.1, title="", x="", y="")
+    ax = plt.gca()
+    assert ax.get_yscale() == "symlog"
+    at = [ax.transData.transform((0, height))[1] for height in (0, 0.05, 0.1, 0.2, 2, 20)]
+    near, far = np.diff(at)[:2], np.diff(at)[3:]
+    assert near[0] == pytest.approx(near[1])
+    assert far[0] == pytest.approx(far[1])
+    assert {"−1", "0"} <= {label.get_text() for label in ax.get_yticklabels()}
+
+
 def test_lines_are_drawn_where_they_are_and_named_in_their_colour():
     values = {"one": [1, 2, 3], "two": np.array([3.0, 2, 1]), "three": [2, 2, 2], "four": [0, 1, 0]}
     plots.lines(
@@ -83,7 +134,29 @@ def test_names_do_not_lie_on_each_other(log):
     assert order[-1].get_text() == "d"
 
 
-def test_dots_are_one_a_run_beside_the_reference():
+def test_dots_of_named_rows_stand_in_their_rows_the_first_on_top():
+    plots.dots(
+        {"talk": [4, 5], "relative": [1.1]},
+        reference=("persistence", 1),
+        title="",
+        label="times persistence",
+        rows="",
+        log=True,
+    )
+    ax = plt.gca()
+    runs = ax.lines[0]
+    assert list(zip(runs.get_xdata(), runs.get_ydata(), strict=True)) == [
+        (4, 0),
+        (5, 0),
+        (1.1, 1),
+    ]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["talk", "relative"]
+    assert ax.yaxis_inverted()
+    assert ax.get_xscale() == "log"
+    assert {"1", "2", "5"} <= {label.get_text() for label in ax.get_xticklabels()}
+
+
+def test_dots_are_one_per_run_beside_the_reference():
     plots.dots(
         [0.4, 0.2, 0.3],
         reference=("persistence", 0.18),
