@@ -74,15 +74,25 @@ def experiment(
         "name": "training",
         "image": IMAGE,
         "command": command,
-        "resources": {"limits": {"cpu": "1", "memory": "2Gi"}},
+        # A trial may take a core, but is promised little: two must find room beside Kubeflow on the
+        # smallest machine that install/ accepts, and what is promised is also how cores are shared
+        # when all want one. Katib's own services, beside the trials, ask for 50m.
+        "resources": {
+            "requests": {"cpu": "100m", "memory": "1Gi"},
+            "limits": {"cpu": "1", "memory": "2Gi"},
+        },
+    }
+    pod = {
+        # Katib's collector, a container beside ours, marks a trial that is stopped early in a file
+        # that our shell must be able to write. The image's user, for both.
+        "securityContext": {"runAsUser": 1000},
+        "containers": [container],
+        "restartPolicy": "Never",
     }
     trial = {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "spec": {
-            "backoffLimit": 0,
-            "template": {"spec": {"containers": [container], "restartPolicy": "Never"}},
-        },
+        "spec": {"backoffLimit": 0, "template": {"spec": pod}},
     }
     made = models.V1beta1Experiment(
         apiVersion=spec.API_VERSION,
