@@ -1,21 +1,15 @@
 """The case study's Experiment on a real Katib: unchanged, and with the same end as on a laptop."""
 
 import json
-import re
 import subprocess
-import sys
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
 from kubeflow_workshop.files import course_file
-from kubeflow_workshop.katib import metrics, spec
 from kubeflow_workshop.katib.cluster import Cluster
-from kubeflow_workshop.katib.laptop import Laptop, summary
-from kubeflow_workshop.objects import conditions, state
-from tests.cluster.conftest import Administrator, workshop
+from kubeflow_workshop.katib.laptop import Laptop
+from tests.cluster.conftest import workshop
 
 DOCUMENT = course_file("tutorials/artifacts/stock-lstm.yaml")
 
