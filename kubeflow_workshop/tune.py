@@ -250,10 +250,10 @@ def _say_why(experiment: dict, trials: list[dict]) -> None:
 
     for trial in trials:
         if state(trial) in ("Failed", "MetricsUnavailable"):
-            print(
-                f"{trial['metadata']['name']}: {trial['status']['conditions'][-1]['message']}",
-                file=sys.stderr,
-            )
+            name, said = trial["metadata"]["name"], trial["status"]["conditions"][-1]["message"]
+            # the laptop's message has the end of the log, Katib's has not
+            more = "" if "\n" in said else f"; see workshop tune logs {name}"
+            print(f"{name}: {said}{more}", file=sys.stderr)
     status = experiment.get("status", {})
     if conditions := status.get("conditions"):
         print(f"{conditions[-1]['message']}.", file=sys.stderr)

@@ -29,6 +29,8 @@ output to a file, and this container prints it.
 COLLECTOR_HEADER = re.compile(r"^[IWEF]\d{4} \d\d:\d\d:\d\d\.\d+ +\d+ [^ \]]+:\d+\] ", re.MULTILINE)
 """What that container puts before each line, such as `I1124 08:17:36.123456      14 main.go:139] `.
 """
+TOO_SHORT = "unable to find main pid from the process list"
+"""What the collector says when the program had ended before the collector began."""
 
 COMPLETED = {"Succeeded", "Failed", "Killed", "EarlyStopped", "MetricsUnavailable"}
 """How a trial may have ended."""
@@ -158,7 +160,16 @@ class Cluster:
             namespace,
             COLLECTOR if collected else content["primaryContainerName"],
         )
-        return COLLECTOR_HEADER.sub("", text) if collected else text
+        if not collected:
+            return text
+        text = COLLECTOR_HEADER.sub("", text)
+        if TOO_SHORT in text:
+            text += (
+                f'Trial "{trial}" failed because its program had ended before Katib\'s collector,'
+                " which starts beside it, could find it; let the program run for some seconds"
+                " (`sleep 10` at its end will do).\n"
+            )
+        return text
 
     def wait(self, name: str, watch: Watch | None = None, timeout: float | None = None) -> dict:
         """Wait until an Experiment has succeeded or failed.

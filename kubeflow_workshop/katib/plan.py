@@ -189,6 +189,7 @@ def plan(view: View, commands: Sequence[tuple[str, str]] = (), where: str = "") 
             f"Where the command or a variable names {view.metrics_file}, each trial gets a file of"
             " its own."
         )
+    differences += _unquoted(view, container, environment, here)
     if "resources" in container:
         differences.append("The limits of cores and memory are not enforced.")
     deadlines = [
@@ -384,6 +385,52 @@ def _runnable(words: Sequence[str], folder: Path, python_path: str, path: str) -
             f"{missing} does not exist here",
             f"say what to run in its place: --command '{missing}=PROGRAM'",
         )
+
+
+_NOT_QUOTED = re.compile(r"[\s'\"\\$`;&|<>()*?\[]|^[~#]|^$")
+"""What a shell does not read as it stands."""
+
+
+def _unquoted(
+    view: View, container: Mapping, environment: Mapping[str, str], path: str
+) -> list[str]:
+    """Say which words a cluster reads differently: Katib joins them, without quotation marks, into
+    the script of one `sh -c`, so that its collector gets the output.
+
+    Source: `wrapWorkerContainer` in Katib 0.19's pkg/webhook/v1beta1/pod/utils.go. A command that
+    begins with `sh -c` or `bash -c` is joined from its script on, which is for a shell in any case.
+    """
+    choices = {one["name"]: one["feasibleSpace"].get("list") or ["0"] for one in view.parameters}
+    worst = {name: max(values, key=_not_quoted) for name, values in choices.items()}
+    values = {
+        one["name"]: worst.get(one["reference"], "0")
+        for one in view.template.get("trialParameters", [])
+    }
+    words = {
+        f"{path}.{field}[{number}]": word
+        for field in ("command", "args")
+        for number, word in enumerate(container.get(field) or [])
+    }
+    begin = list(words.values())[:2]
+    if script := begin in (["sh", "-c"], ["bash", "-c"]):
+        found = list(words)[3:]  # for a shell they are $0, $1, …; there they are more of the script
+    else:
+        found = [
+            place
+            for place, word in words.items()
+            if _not_quoted(expand(substitute(word, values), environment))
+        ]
+    if not found:
+        return []
+    do = "put all of it into the script" if script else "give sh, -c and one script with its quotes"
+    return [
+        f"On a cluster Katib joins the words of the command into one line for a shell, without"
+        f" quotation marks, so that {', '.join(found)} would mean something else there; {do}."
+    ]
+
+
+def _not_quoted(word: str) -> bool:
+    return bool(_NOT_QUOTED.search(word))
 
 
 def substitute(value: Any, values: Mapping[str, str]) -> Any:

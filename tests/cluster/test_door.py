@@ -118,7 +118,7 @@ def test_a_lost_connection_is_made_again_and_nothing_is_lost(way):
     cluster.delete(name)
 
 
-def test_a_connection_that_stays_lost_is_told(way, monkeypatch):
+def test_a_connection_that_stays_lost_is_told(way, account, monkeypatch):
     monkeypatch.setattr(kube, "AWAY_SECONDS", 3)
     cluster = Cluster()
     name = cluster.create(tiny("lost", LONG))
@@ -126,6 +126,8 @@ def test_a_connection_that_stays_lost_is_told(way, monkeypatch):
         way.close()
         with pytest.raises(CourseError, match="does not answer"):
             ended()
+    monkeypatch.setenv("KUBECONFIG", str(account))
+    Cluster().delete(name)
 
 
 def test_an_experiment_that_is_deleted_while_someone_waits_is_told(cluster):

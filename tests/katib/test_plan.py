@@ -12,7 +12,7 @@ import pytest
 from kubeflow_workshop.errors import CourseError
 from kubeflow_workshop.katib import spec
 from kubeflow_workshop.katib.plan import expand, localise, localised, plan
-from tests.katib.experiments import DOUBLE, experiment
+from tests.katib.experiments import DOUBLE, choice, experiment
 
 JOB = "spec.trialTemplate.trialSpec.spec"
 POD = f"{JOB}.template.spec"
@@ -201,3 +201,31 @@ def test_a_path_in_a_shells_script_is_quoted_as_its_place_asks(script):
     said = subprocess.run(words, capture_output=True, text=True, check=True).stdout
     assert said.rstrip("\n").endswith(own)
     assert localise(["python", "-c", "/x/m"], {"/x/m": own}, Path("/up"))[2] == own
+
+
+HERE = f"{POD}.containers[0]"
+
+
+@pytest.mark.parametrize(("document", "places"), [
+    (experiment("python3", "-c", "x = float('${trialParameters.x}')"), ["command[2]"]),
+    (experiment("python3", "-c", "import this", "two words", container={"args": ["a*", "plain", ""]}), ["command[2]", "command[3]", "args[0]", "args[2]"]),
+    (experiment("python3", "-c", "pass", "$(A)", "$(B)", container={"env": [{"name": "A", "value": "1"}]}), ["command[4]"]),
+    (experiment("python3", "-c", "pass", "$(A)", container={"env": [{"name": "A", "value": "1 2"}]}), ["command[3]"]),
+    (experiment("python3", "--version", parameters=[choice("categorical", "a", "b c")]), ["command[2]"]),
+    (experiment("sh", "-c", "echo '${trialParameters.x}'; exit", container={"args": ["one"]}), ["args[0]"]),
+    (experiment("python3", "-m", "timeit", "~x"), ["command[3]"]),
+])  # fmt: skip
+def test_words_that_katib_would_not_quote_are_named(document, places):
+    (said,) = [line for line in plan(spec.check(document)).differences if "without quot" in line]
+    named = ", ".join(f"{HERE}.{place}" for place in places)
+    assert f"so that {named} would mean something else there; " in said
+
+
+@pytest.mark.parametrize("document", [
+    experiment("python3", "-m", "timeit", "--a=b,c/d:e@f%g+h", "x~y", "a#b", "-1e-3"),
+    experiment("sh", "-c", "echo 'loss=${trialParameters.x}'; echo \"done\""),
+    experiment("bash", "-c", "for x in 1 2; do echo loss=${trialParameters.x}; done"),
+    experiment("python3", "--version", parameters=[choice("categorical", "a", "b-c")]),
+])  # fmt: skip
+def test_words_that_katib_joins_as_they_are_need_no_word(document):
+    assert "without quotation marks" not in " ".join(plan(spec.check(document)).differences)
