@@ -100,7 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     doctor_ = add(
         "doctor",
         doctor,
-        "say whether this machine can carry a cluster, and what to type for each thing missing",
+        "say whether this machine can carry a cluster, and what to type for each missing thing",
     )
     doctor_.add_argument("--profile", choices=("workshop", "full"), default="workshop")
     doctor_.add_argument(

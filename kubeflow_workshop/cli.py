@@ -28,7 +28,7 @@ def _run(argv: Sequence[str] | None) -> int | None:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser(
-        "doctor", help="say what this machine can run, and what to type for each thing missing"
+        "doctor", help="say what this machine can run, and what to type for each missing thing"
     )
     tour = commands.add_parser("tour", help="the whole chain without opening a notebook")
     tour.add_argument(
@@ -36,7 +36,7 @@ def _run(argv: Sequence[str] | None) -> int | None:
         type=Path,
         default=Path("build/tour"),
         metavar="DIR",
-        help="where the figure goes (default: %(default)s)",
+        help="where to save the figure (default: %(default)s)",
     )
     trainer = commands.add_parser("train", help="train a network of the case study, and judge it")
     tuner = commands.add_parser(

@@ -153,7 +153,7 @@ def _tracks(findings: list[Finding]) -> list[str]:
     laptop = "yes. Every notebook runs here, without a cluster."
     if missing:
         laptop = (
-            f"not yet. Mend this first: {', '.join(missing)}. Meanwhile the badges above each"
+            f"not yet. Fix this first: {', '.join(missing)}. Meanwhile the badges above each"
             " notebook open it on Colab or Binder."
         )
     by_name = {found.name: found for found in findings}
@@ -175,7 +175,7 @@ def _safely(name: str, part: Callable[[], Finding | Iterable[Finding]]) -> list[
         found = part()
         return [found] if isinstance(found, Finding) else list(found)
     except Exception as error:
-        return [Finding(name, "warn", f"could not be looked at ({type(error).__name__})")]
+        return [Finding(name, "warn", f"could not be checked ({type(error).__name__})")]
 
 
 def _install(what: str, **values: object) -> str:
@@ -254,7 +254,7 @@ def _memory() -> Finding:
             "memory",
             "missing",
             f"{says}; the course needs {LAPTOP_MEMORY} GB",
-            "take a machine with more",
+            "use a machine with more",
             stops=True,
         )
     if available < FREE_MEMORY:
@@ -275,7 +275,7 @@ def _disk() -> Finding:
         "disk",
         "missing",
         f"{free:.1f} GB free; the course needs {DISK} GB",
-        "free some, or put the course on another disk",
+        "free some space, or put the course on another disk",
         stops=True,
     )
 
@@ -290,13 +290,13 @@ def _ports() -> Iterable[Finding]:
             except OSError as error:
                 if error.errno != errno.EADDRINUSE and not isinstance(error, PermissionError):
                     yield Finding(
-                        f"port {port}", "warn", f"could not be tried ({type(error).__name__})"
+                        f"port {port}", "warn", f"could not be checked ({type(error).__name__})"
                     )
                 elif user == "JupyterLab":
                     yield Finding(
                         f"port {port}",
                         "warn",
-                        "taken, perhaps by the JupyterLab you read this in; a second one takes the"
+                        "taken, perhaps by the JupyterLab in which you read this; another takes the"
                         " next free port",
                     )
                 else:
@@ -325,9 +325,9 @@ def _kubectl() -> Iterable[Finding]:
     )
     yield Finding("kubectl", "ok", client or "installed")
     if server:
-        yield Finding("cluster", "ok", f"one answers, with Kubernetes {server}")
+        yield Finding("cluster", "ok", f"a cluster answers; it runs Kubernetes {server}")
     else:
-        yield Finding("cluster", "warn", "none answers; the laptop track needs none")
+        yield Finding("cluster", "warn", "no cluster answers; the laptop track needs none")
 
 
 def _cluster_here() -> Finding:

@@ -1,5 +1,5 @@
 """A process that has imported libraries, and runs programs as forks of itself: a trial need not
-import TensorFlow again. `katib.workers` starts it, by its path, and asks.
+import TensorFlow again. Another process starts this file by its path, and asks.
 
 Notebook 05 says what this saves. A program must not notice it, so this process imports *installed
 libraries* and nothing else: no module of the program's own, and nothing that lies in its folder.
@@ -36,8 +36,6 @@ from collections.abc import Iterable, Iterator, Sequence  # noqa: E402
 from importlib.machinery import ModuleSpec, PathFinder, all_suffixes  # noqa: E402
 from pathlib import Path  # noqa: E402
 
-TRIAL_NAME = "KATIB_TRIAL_NAME"
-"""The variable that is another one for each program, and that no library reads."""
 ENDINGS = tuple(ending[1:] for ending in all_suffixes())
 """Of the files of modules."""
 Step = tuple[str, ...]
@@ -392,8 +390,8 @@ class _Server:
     any more.
     """
 
-    def __init__(self, control: socket.socket, module: str | None, folder: str):
-        self._control = control
+    def __init__(self, control: socket.socket, harmless: str, folder: str, module: str | None):
+        self._control, self._harmless = control, harmless
         self._variables = dict(os.environ)
         made = steps(module, folder) if module else []
         self._said = _prepare(made)
@@ -517,11 +515,10 @@ class _Server:
         thread.
         """
         given = message["environment"].items()
-        others = {name for name, value in given if self._variables.get(name) != value} - {
-            TRIAL_NAME
-        }
+        others = {name for name, value in given if self._variables.get(name) != value}
+        others.discard(self._harmless)
         shadows = set(_modules_in(message["folder"])) & self._names
-        return self._alone and not (self._loaded and others - {TRIAL_NAME}) and not shadows
+        return self._alone and not (self._loaded and others) and not shadows
 
 
 def _modules_in(folder: str) -> Iterator[str]:
@@ -561,11 +558,18 @@ def _reseed() -> None:
 
 
 def main(argv: Sequence[str]) -> None:
-    """Be the server: `python forks.py DESCRIPTOR FOLDER [MODULE]`."""
+    """Be the server: `python forks.py DESCRIPTOR VARIABLE FOLDER [MODULE]`.
+
+    Args:
+        argv: the descriptor of a socket on which programs are asked for; a variable that may be
+            another one for each program, since no library reads it; the folder where the programs'
+            own modules are; and the module that they run, if it is one.
+    """
     if not sys.flags.safe_path:
         del sys.path[0]  # where this file is: no program's modules are there
-    descriptor, folder, *module = argv
-    server = _Server(socket.socket(fileno=int(descriptor)), next(iter(module), None), folder)
+    descriptor, harmless, folder, *module = argv
+    control = socket.socket(fileno=int(descriptor))
+    server = _Server(control, harmless, folder, next(iter(module), None))
     gc.freeze()  # what is imported is shared by the forks for as long as nobody touches it
     server.serve()
 

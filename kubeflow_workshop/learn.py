@@ -13,6 +13,7 @@ import re
 import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import Decimal
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -164,11 +165,15 @@ def _hint(key: dict[str, Any], answer: object) -> str | None:
         return f"{given} Hint: {key['hint']}"
     if _agree(given, right, decimals):
         return None
+    exponent = Decimal(repr(given)).normalize().as_tuple().exponent
+    written = -exponent if isinstance(exponent, int) else decimals  # infinity has a letter
     recognised = {}
     for wrong, hint in key.get("mistakes", {}).values():
-        # Percent are a hundred times as large as a share, and rounded two digits earlier.
+        # Percent are a hundred times as large as a share, and rounded two digits earlier. What is
+        # smaller than the right answer has more digits, but not all need to be given.
         scale = abs(wrong / right) if right and wrong else 1
-        if _agree(given, float(wrong), decimals - round(math.log10(scale))):
+        places = min(decimals - round(math.log10(scale)), max(decimals, written))
+        if _agree(given, float(wrong), places) and (given or not wrong):  # 0 is no rounded mistake
             recognised[abs(given - wrong)] = hint
     return recognised[min(recognised)] if recognised else f"Hint: {key['hint']}"
 

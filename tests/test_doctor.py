@@ -257,7 +257,7 @@ def test_whatever_breaks_becomes_a_finding(monkeypatch):
         raise RuntimeError("/home/alice is odd")
 
     monkeypatch.setattr(doctor.psutil, "virtual_memory", broken)
-    assert found("memory") == Finding("memory", "warn", "could not be looked at (RuntimeError)")
+    assert found("memory") == Finding("memory", "warn", "could not be checked (RuntimeError)")
 
 
 OK = [
@@ -284,7 +284,7 @@ NO_CLUSTER = [*OK[:3], Finding("cluster here", "warn", "not yet; mend cores, Doc
         ),
         (
             [*OK, Finding("disk", "missing", "1 GB free", stops=True)],
-            "not yet. Mend this first: disk.",
+            "not yet. Fix this first: disk.",
             "yes.",
         ),
         ([], "yes", "not judged."),

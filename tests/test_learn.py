@@ -145,9 +145,8 @@ def test_each_mistake_gets_a_hint_of_its_own(exercise, said):
     for wrong, hint in mistakes.values():
         forms = [wrong, [wrong]]
         if "judge" not in key:
-            smaller = abs(key["answer"] / wrong) if wrong else 1
-            first = key["decimals"] + max(0, round(math.log10(smaller)))
-            forms += [round(float(wrong), places) for places in range(first, first + 3)]
+            rounded = [round(float(wrong), key["decimals"] + more) for more in range(3)]
+            forms += [form for form in rounded if form or not wrong]
         for form in forms:
             assert said(exercise, form) == f"Not yet. {' '.join(hint.split())}", form
 
@@ -210,6 +209,25 @@ def test_a_whole_number_has_no_decimals(answer, verdict, exercise, said):
 def test_a_mistake_is_recognised_as_roughly_as_it_was_rounded(answer, words, exercise, said):
     mistakes = '"sign": (-answer, "Which sign?"), "%": (answer * 100, "Not percent."), "0": (0, "Not nothing.")'
     exercise(key=f'decimals = 2\nhint = "look again."\nmistakes = {{{mistakes}}}')
+    assert said("99-1", answer) == f"Not yet. {words}"
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (0.97, "That is the gate."),  # of 0.9659, with the decimals that the question asks for
+        ("0.97", "That is the gate."),
+        (0.966, "That is the gate."),
+        (0.961, "Hint: look again."),
+        (0.96, "Hint: look again."),
+        (1, "Hint: look again."),
+        (0.01, "That is the step."),
+        (0, "Hint: look again."),
+    ],
+)
+def test_a_small_mistake_is_recognised_as_it_is_typed(answer, words, exercise, said):
+    mistakes = '"the gate": (0.9659, "That is the gate."), "a step": (0.0099, "That is the step.")'
+    exercise("answer = 3.3449", KEY.replace('"sign": (-answer, "Which sign?")', mistakes))
     assert said("99-1", answer) == f"Not yet. {words}"
 
 

@@ -164,7 +164,7 @@ def _engine(profile: str, runner: Runner) -> list[Finding]:
             return [
                 Finding(
                     "Docker",
-                    "installed, but you may not speak to its engine",
+                    "installed, but you have no permission to use its engine",
                     "sudo usermod -aG docker $USER   then log out and in",
                 )
             ]
@@ -185,13 +185,13 @@ def _engine(profile: str, runner: Runner) -> list[Finding]:
         Finding(
             "cores",
             f"{cores}" if enough else f"{cores}; {profile} needs {CORES[profile]}",
-            "" if enough else (more or "take a machine with more") + smaller,
+            "" if enough else (more or "use a machine with more") + smaller,
         )
     )
     enough = memory >= MEMORY[profile] * NEARLY
     says = f"{memory:.1f} GB" if enough else f"{memory:.1f} GB; {profile} needs {MEMORY[profile]}"
     found.append(
-        Finding("memory", says, "" if enough else (more or "take a machine with more") + smaller)
+        Finding("memory", says, "" if enough else (more or "use a machine with more") + smaller)
     )
     if str(told.get("CgroupVersion", "2")) == "2":
         found.append(Finding("cgroup", "version 2"))
@@ -260,7 +260,7 @@ def _disk(profile: str) -> Finding:
     return Finding(
         "disk",
         f"{free:.0f} GB free; {profile} needs {DISK[profile]}",
-        "docker system prune   removes what no container uses, or free some otherwise",
+        "docker system prune   removes what no container uses, or free some space elsewhere",
     )
 
 

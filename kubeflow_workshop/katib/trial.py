@@ -18,7 +18,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kubeflow_workshop.forks import TRIAL_NAME
 from kubeflow_workshop.katib import metrics, spec, workers
 from kubeflow_workshop.katib.plan import (
     Plan,
@@ -183,11 +182,11 @@ class Runner:
         parent = self._plan.folder.parent
         environment = substitute(self._plan.environment, values)
         words = [
-            expand(word, environment | {TRIAL_NAME: name})
+            expand(word, environment | {workers.TRIAL_NAME: name})
             for word in substitute(self._plan.command, values)
         ]
         given = {key: localised(value, own, parent) for key, value in environment.items()}
-        return localise(words, own, parent), given | {TRIAL_NAME: name}
+        return localise(words, own, parent), given | {workers.TRIAL_NAME: name}
 
     def _follow(
         self,

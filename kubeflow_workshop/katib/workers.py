@@ -29,6 +29,8 @@ CAN_FORK = hasattr(os, "fork") and sys.platform != "darwin"
 """Whether a server is used. On macOS a fork of a process that has imported TensorFlow does not
 work: its system libraries do not bear it.
 """
+TRIAL_NAME = "KATIB_TRIAL_NAME"
+"""The variable that tells a trial its name; no library reads it."""
 ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "OMP_NUM_THREADS": "1"}
 """Trials share the cores by running side by side, so each takes one."""
 
@@ -88,6 +90,7 @@ class Server:
                 sys.executable,
                 forks.__file__,
                 str(other.fileno()),
+                TRIAL_NAME,
                 str(folder or Path.cwd()),
                 *([module] if module else []),
             ],

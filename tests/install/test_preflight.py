@@ -26,8 +26,8 @@ def refused(machine, *words: str) -> str:
 @pytest.mark.parametrize(
     ("engine", "says", "do"),
     [
-        ({"NCPU": 2}, "cores: 2; workshop needs 4", "take a machine with more"),
-        ({"MemTotal": 4 * 10**9}, "memory: 4.0 GB; workshop needs 8", "take a machine with more"),
+        ({"NCPU": 2}, "cores: 2; workshop needs 4", "use a machine with more"),
+        ({"MemTotal": 4 * 10**9}, "memory: 4.0 GB; workshop needs 8", "use a machine with more"),
         ({"CgroupVersion": "1"}, "cgroup: version 1", OLD_CGROUP),
         (
             {"CgroupVersion": "1", "KernelVersion": "5.15.90.1-microsoft-standard-WSL2"},

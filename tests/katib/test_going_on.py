@@ -304,6 +304,22 @@ def test_a_file_that_may_grow_no_more_is_a_sentence_and_exit_code_2(
     assert not running(door.get("try")["metadata"]["uid"])
 
 
+def test_trials_that_ctrl_c_ended_do_not_use_up_the_budget(door, tmp_path):
+    """On a cluster, Killed trials count; here all of them would, and the search would be over."""
+    document = points(2, f"[ -e {tmp_path}/go ] || {{ sleep 300 & wait; }}; echo loss=$x")
+
+    def interrupt(now: dict, _: list) -> None:
+        if now["status"].get("trialsRunning") == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        door.wait(door.create(document), interrupt, timeout=60)
+    assert reasons(door.get("try"))[-1] == ("Running", "False", "ExperimentRunning")
+    assert door.get("try")["status"]["trialsKilled"] == 2
+    (tmp_path / "go").touch()
+    assert run(door, document)["status"]["trialsSucceeded"] == 2
+
+
 @pytest.mark.parametrize("done", [1, 4])
 def test_a_seeded_search_goes_on_as_if_it_had_not_been_stopped(tmp_path, done):
     whole, parts = Laptop(tmp_path / "whole"), Laptop(tmp_path / "parts")

@@ -11,16 +11,11 @@ from tests.notebooks.claims import claim
 
 @claim(
     "02",
-    "The first number passes, the second is erased, the third is halved, and of the last one 88 %"
-    " is left.",
+    "The gate stands between half and wide open, and each number but the 0 shrinks by about a third.",
 )
-def test_a_gate_is_a_valve(notebook):
-    assert notebook("gate.tolist()") == pytest.approx([1, 0, 0.5, 0.88], abs=0.005)
-
-
-@claim("02", "The gate stands between half and wide open, and every number shrinks a little.")
 def test_an_untrained_forget_gate_lets_most_pass(notebook):
-    assert all(0.5 < gate < 0.8 for gate in notebook("f_t.tolist()"))
+    assert notebook("f_t[:3].tolist()") == pytest.approx([2 / 3] * 3, abs=0.05)
+    assert notebook("c_before.tolist()")[3] == 0
 
 
 @claim(
@@ -64,48 +59,62 @@ def test_the_conveyor_alone(notebook):
     assert left == pytest.approx([1e-6, 0.0019, 0.7], rel=0.06)
 
 
+AT_20 = "{name: [float(line[20]) for line in run] for name, run in runs.items()}"
+ORDER = ("LSTM, bias 0", "LSTM, bias 1", "RNN", "LSTM, bias 4")
+
+
 @claim(
     "02",
-    "After 20 steps 0.0055 of the gradient is left in the RNN, and 0.16 in the LSTM as Keras begins"
-    " it, about thirty times as much.",
+    "After 20 steps 0.14 of the gradient is left in the RNN, and 0.05 in the LSTM as Keras begins"
+    " it: **less, and not more.** With a forget bias of 0 it is a ten-thousandth.",
 )
-def test_the_gradient_of_the_lstm_reaches_further(notebook):
-    rnn, lstm = notebook("float(left['RNN'][20]), float(left['LSTM, bias 1'][20])")
-    assert (rnn, lstm) == pytest.approx((0.0055, 0.16), rel=0.05)
-    assert lstm / rnn == pytest.approx(30, rel=0.1)
+def test_the_gradient_of_the_lstm_reaches_less_far(notebook):
+    middle = {name: sorted(run)[5] for name, run in notebook(AT_20).items()}
+    assert middle["RNN"] == pytest.approx(0.14, rel=0.15)
+    assert middle["LSTM, bias 1"] == pytest.approx(0.05, rel=0.15)
+    assert middle["LSTM, bias 0"] == pytest.approx(1e-4, rel=0.3)
+
+
+@claim("02", "we measure, with the weights that Keras begins with")
+def test_lstm_begins_as_keras_begins_it(notebook):
+    theirs = """
+keras.utils.set_random_seed(0)
+theirs = keras.layers.LSTM(16)
+theirs.build((None, None, 16))
+keras.utils.set_random_seed(0)
+all(map(np.array_equal, theirs.get_weights(), lstm(16, 1).get_weights()))
+"""
+    assert notebook(theirs)
 
 
 @claim(
     "02",
-    "With a forget bias of 4 it does not fade at all: after 20 steps it has grown sevenfold, by way"
-    " of the detours, for the conveyor alone never makes it grow.",
+    "With 4 the gradient does not fade at all: after 20 steps it has grown sixfold, by way of the"
+    " detours, for the conveyor alone never makes it grow.",
 )
 def test_an_open_forget_gate_keeps_the_gradient(notebook):
     line = notebook("left['LSTM, bias 4'].tolist()")
-    assert min(line) > 0.9
-    assert line[20] == pytest.approx(7, rel=0.05)
-    assert notebook("float(runs['LSTM, bias 4'].min())") > 0.9  # of all ten
+    assert line[20] == pytest.approx(6, rel=0.1)
+    assert notebook("float(np.min(runs['LSTM, bias 4']))") > 0.9  # of all ten, at every distance
 
 
-@claim(
-    "02",
-    "With a forget bias of 0 it fades even faster than in the RNN. In each of the ten draws the"
-    " order is the same.",
-)
+@claim("02", "In each of the ten draws the order is the same.")
 def test_the_order_is_the_same_in_each_draw(notebook):
-    after_20 = notebook("{name: run[:, 20].tolist() for name, run in runs.items()}")
-    order = ("LSTM, bias 0", "RNN", "LSTM, bias 1", "LSTM, bias 4")
-    for draw in zip(*(after_20[name] for name in order), strict=True):
+    after_20 = notebook(AT_20)
+    for draw in zip(*(after_20[name] for name in ORDER), strict=True):
         assert list(draw) == sorted(draw)
     assert len(after_20["RNN"]) == 10
 
 
-@claim("02", "Two lines fall steeply, one falls slowly, and one stays up.")
+@claim(
+    "02",
+    "Among the LSTMs, the further open the forget gate, the higher the line; the RNN lies between a"
+    " bias of 1 and one of 4.",
+)
 def test_the_lines_of_the_figure(notebook):
-    last = notebook("{name: float(line[50]) for name, line in left.items()}")
-    assert max(last["RNN"], last["LSTM, bias 0"]) < 1e-5
-    assert 1e-3 < last["LSTM, bias 1"] < 0.1
-    assert last["LSTM, bias 4"] > 1
+    lines = notebook("{name: line[10:].tolist() for name, line in left.items()}")
+    for heights in zip(*(lines[name] for name in ORDER), strict=True):
+        assert list(heights) == sorted(heights)
 
 
 @claim("02", "All five LSTMs know practically every letter.")
@@ -133,41 +142,52 @@ def test_the_rnn_loses_with_distance(notebook):
     assert notebook("float(min(by_distance['LSTM']))") > 0.95
 
 
-@claim(
-    "02",
-    "Only the LSTM whose forget gate begins open found the letter in all its runs. The LSTM as"
-    " Keras begins it found it in none, and so did no better than the plain RNN",
-)
-def test_only_the_open_gate_always_finds_what_is_far(notebook):
-    found = notebook(
-        "{name: [float(share) for share in some] for name, some in always_far.items()}"
-    )
-    assert min(found["LSTM, bias 4"]) > 0.97
-    assert max(found["LSTM"]) < 0.9
-    assert min(found["SimpleRNN"]) < 0.8
-    assert sum(found["LSTM"]) < sum(found["SimpleRNN"]) + 0.15
+@pytest.fixture(scope="module")
+def found(executed):
+    """Of ten runs of each kind, those that find the letter which always stands first."""
+    ten_runs = """
+for name, new_layer in (kinds | {"LSTM, bias 4": open_lstm}).items():
+    more = [trained(new_layer, seed, at=0) for seed in range(3, 10)]
+    always_far[name] += [right(network, inputs, letters).mean() for network in more]
+{name: [float(share) for share in some] for name, some in always_far.items()}
+"""
+    shares = executed("02").value(ten_runs)
+    assert [len(some) for some in shares.values()] == [10, 10, 10]
+    return {name: sum(share > 0.97 for share in some) for name, some in shares.items()}
 
 
 @claim(
     "02",
-    "With the input gate shut, it falls to chance within 20 steps. With the forget gate at 1 as"
-    " well, it stays at 1",
+    "Of ten runs, the LSTM whose forget gate begins open found the letter in ten, the RNN in nine,"
+    " and the LSTM as Keras begins it in **one**.",
 )
-def test_what_the_output_layer_names_with_hands_on_the_valves(notebook):
-    known = notebook("{name: line.tolist() for name, line in known.items()}")
-    assert min(known["untouched"]) > 0.97
-    assert known["i = 0"][4] > 0.7
-    assert known["i = 0"][20] < 0.25
-    assert min(known["i = 0, f = 1"]) > 0.97
+@claim("02", "the order is that of the gradients above")
+def test_only_the_open_gate_always_finds_what_is_far(notebook, found):
+    assert found["LSTM, bias 4"] == 10
+    assert found["SimpleRNN"] == pytest.approx(9, abs=1)  # processors differ in late digits
+    assert found["LSTM"] == pytest.approx(1, abs=1)
+    assert notebook("float(left['LSTM, bias 1'][24]) < float(left['RNN'][24])")
+
+
+@claim("01", "in notebook 02, nine of ten such cells learn what lies 24 steps back")
+def test_the_plain_cell_can_learn_what_is_far(notebook, found):
+    assert found["SimpleRNN"] == pytest.approx(9, abs=1)
+
+
+@claim("02", "with the input gate shut, the output layer is down to chance")
+def test_what_the_output_layer_names_with_the_input_gate_shut(notebook):
+    known = notebook("{name: float(share) for name, share in known.items()}")
+    assert known["untouched"] > 0.97
+    assert known["input gate shut"] < 0.25
 
 
 @claim("02", "the letter is **not** lost: the readout finds it every time. It is faint.")
 def test_a_fresh_readout_finds_the_letter(notebook):
     """On sequences that it was not fitted on; fitted to shuffled letters, it finds nothing."""
-    assert notebook("[float(readout(run[-1])) for run in played['i = 0']]") == [1.0] * 5
+    assert notebook("[float(readout(run[-1])) for run in played['input gate shut']]") == [1.0] * 5
     shuffled = """
 kept, letters = letters, np.random.default_rng(1).permutation(letters)
-by_luck = [float(readout(run[-1])) for run in played['i = 0']]
+by_luck = [float(readout(run[-1])) for run in played['input gate shut']]
 letters = kept
 by_luck
 """
@@ -176,12 +196,14 @@ by_luck
 
 @claim("02", "The state has shrunk to less than a hundredth of its size")
 def test_the_state_is_faint(notebook):
-    lengths = notebook("np.linalg.norm(played['i = 0'], axis=2).mean(axis=2)[:, [0, -1]].tolist()")
+    lengths = notebook(
+        "np.linalg.norm(played['input gate shut'], axis=2).mean(axis=2)[:, [0, -1]].tolist()"
+    )
     assert max(last / first for first, last in lengths) < 0.015
     assert sum(last / first for first, last in lengths) / 5 < 0.01
 
 
-@claim("02", "its state grows to three times its size")
+@claim("02", "the state grows to three times its length")
 def test_the_untouched_state_is_large(notebook):
     first, last = notebook(
         "np.linalg.norm(played['untouched'], axis=2).mean(axis=(0, 2))[[0, -1]].tolist()"
@@ -191,7 +213,7 @@ def test_the_untouched_state_is_large(notebook):
 
 @claim(
     "02",
-    "This takes no training: in a fresh LSTM with its input gate shut, the same readout finds every"
+    "Keeping a faint trace takes no training: in a fresh LSTM with its input gate shut, the same readout finds every"
     " letter, too, because nothing is added that could cover it.",
 )
 def test_the_readout_needs_no_trained_network(notebook):
@@ -201,28 +223,19 @@ def test_the_readout_needs_no_trained_network(notebook):
         " layer in [keras.layers.LSTM(16)] for _ in [layer.build((None, 25, 16))]]"
     )
     found = "[[float(readout(play(sequences, new, *hand)[0][-1])) for new in {}] for hand in {}]"
-    shut, untouched = notebook(found.format(new, "((nothing,), ())"))
+    shut, untouched = notebook(found.format(new, "((np.zeros(24),), ())"))
     assert shut == [1.0] * 5
     assert max(untouched) < 0.25
 
 
-@claim("02", "Within ten steps the two lines have changed places.")
-def test_the_two_lines_change_places(notebook):
-    first, written = notebook("[line.tolist() for line in follows.values()]")
-    assert (first[0], written[0]) == (1, 0)
-    assert first[10] < 0.05
-    assert written[10] > 0.95
-
-
 @claim(
     "02",
-    "After 24 steps, all five LSTMs name the letter that was written on the way, and never the one"
-    " that came first.",
+    "All five LSTMs name the letter that was written on the way, and never the one that came first.",
 )
 def test_the_letter_is_written_anew(notebook):
     """In each network; the chatter of the two games is the same, and the letters differ."""
-    assert notebook("float((np.array(answers)[:, -1] == others).mean(axis=1).min())") > 0.97
-    assert notebook("int((np.array(answers)[:, -1] == letters).sum())") == 0
+    assert notebook("float(min(letter_written))") > 0.97
+    assert notebook("float(max(first_letter))") == 0
     assert notebook("bool((other_game[1:] == sequences[1:]).all() and (others != letters).all())")
 
 

@@ -6,6 +6,7 @@ import copy
 
 import pytest
 
+from kubeflow_workshop import case_study, objects
 from kubeflow_workshop.katib import spec
 from kubeflow_workshop.learn import check
 
@@ -13,7 +14,7 @@ from kubeflow_workshop.learn import check
 @pytest.fixture(scope="module")
 def right() -> dict:
     """An Experiment that answers the question, its YAML written by hand."""
-    return spec.case_study(
+    return case_study.experiment(
         "tpe",
         name="mine",
         parameters=[
@@ -39,7 +40,7 @@ def said(answer: object, capsys: pytest.CaptureFixture) -> str:
 
 def test_an_experiment_is_taken_as_a_document_and_as_text(right, capsys):
     assert said(right, capsys).startswith("Right. ")
-    assert said(spec.as_text(right), capsys).startswith("Right. ")
+    assert said(objects.as_text(right), capsys).startswith("Right. ")
 
 
 def test_the_days_may_stand_in_words_of_their_own(right, capsys):
@@ -53,6 +54,8 @@ def test_the_days_may_stand_in_words_of_their_own(right, capsys):
 def test_what_is_no_experiment_is_told_so(capsys):
     assert "should be an Experiment: a dictionary, or its YAML as text" in said(59, capsys)
     assert "The text is no YAML" in said("spec: [", capsys)
+    for none in ({}, {"spec": "hello"}, "hello", "spec: 3", None):
+        assert not said(none, capsys).startswith("Right. ")
 
 
 def changed(document: dict, path: str, value: object) -> dict:
@@ -113,6 +116,6 @@ def test_each_usual_mistake_has_a_hint_of_its_own(right, field, value, says, cap
     ],
 )
 def test_a_command_that_does_something_else_is_told_so(right, word, instead, says, capsys):
-    text = spec.as_text(right)
+    text = objects.as_text(right)
     assert word in text
     assert says in said(text.replace(word, instead), capsys)
