@@ -334,3 +334,20 @@ def test_a_trial_that_ends_before_the_collector_starts_is_explained(account, tmp
     assert ran.returncode == 1
     logs = workshop("tune", "logs", trial, kubeconfig=account)
     assert "had ended before Katib's collector" in logs.stdout
+
+
+def test_what_the_laptop_warns_of_fails_there(cluster, tmp_path):
+    """Katib joins the words of a command without quotation marks."""
+    document = tiny("unquoted", "", maxFailedTrialCount=1)
+    template = document["spec"]["trialTemplate"]["trialSpec"]["spec"]["template"]["spec"]
+    program = "import time; print('loss=0.5', flush=True); time.sleep(5)"
+    template["containers"][0]["command"] = ["python", "-c", program, "${trialParameters.x}"]
+    here = Laptop(tmp_path)
+    assert "containers[0].command[2] would mean something else" in " ".join(
+        here.differences(document)
+    )
+    ended = []
+    for door in (here, cluster):
+        name = door.create(document)
+        ended.append(state(door.wait(name, timeout=SECONDS)))
+    assert ended == ["Succeeded", "Failed"]
