@@ -33,6 +33,7 @@ from kubeflow_workshop.katib.store import Store
 from kubeflow_workshop.katib.suggest import Suggestion
 from kubeflow_workshop.katib.trial import Runner, new_trial
 from kubeflow_workshop.objects import AbsentError, now, present, state, with_condition
+from kubeflow_workshop.process import LONGEST
 from kubeflow_workshop.target import NAMESPACE
 
 STATE = Path("build/katib")
@@ -526,7 +527,7 @@ class _Search:
         path = self._store.metrics(name) if self._view.metrics_file else self._store.log(name)
         collector = metrics.Collector(self._view.content)
         with suppress(FileNotFoundError), path.open(encoding="utf-8", errors="replace") as lines:
-            for line in lines:
+            while line := lines.readline(LONGEST):
                 with suppress(ValueError):
                     for report in collector.read(line):
                         seen.add(report)
