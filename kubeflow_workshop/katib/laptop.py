@@ -182,10 +182,13 @@ class Laptop:
             return search.experiment
         store = Store(self.state, name).require()
         experiment = store.experiment()
-        if state(experiment) != "Running" or store.runs():
+        if state(experiment) in ("Succeeded", "Failed") or store.runs():
             return experiment
-        counted = summary(store.trials(), experiment["spec"]["objective"])
-        return _stopped(experiment | {"status": _without_counts(experiment["status"]) | counted})
+        # the runner may have been killed before it had written what it counted
+        if trials := store.trials():
+            counted = summary(trials, experiment["spec"]["objective"])
+            experiment |= {"status": _without_counts(experiment["status"]) | counted}
+        return _stopped(experiment) if state(experiment) == "Running" else experiment
 
     def trials(self, name: str) -> list[dict]:
         """Its Trial objects, oldest first."""
