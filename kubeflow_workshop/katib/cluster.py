@@ -29,6 +29,14 @@ output to a file, and this container prints it.
 COLLECTOR_HEADER = re.compile(r"^[IWEF]\d{4} \d\d:\d\d:\d\d\.\d+ +\d+ [^ \]]+:\d+\] ", re.MULTILINE)
 """What that container puts before each line, such as `I1124 08:17:36.123456      14 main.go:139] `.
 """
+COLLECTOR_OWN = re.compile(
+    r"\AI.*\] Trial Name: .*\n|^W\d{4} .*file-metricscollector\.go:\d+\] .*\n?"
+    r"|^I\d{4} .*\] Metrics reported\. :\nmetric_logs:[\s\S]*",
+    re.MULTILINE,
+)
+"""What it says for itself, as Katib 0.19 has it: whose trial it is, that the lines have no time,
+and at the end all metrics once more. How it fails stays.
+"""
 TOO_SHORT = "unable to find main pid from the process list"
 """What the collector says when the program had ended before the collector began."""
 
@@ -126,8 +134,8 @@ class Cluster:
         """What a trial's program has printed so far.
 
         That is the log of the trial's primary container or, where Katib's collector StdOut took the
-        output from it, of the collector's container without the times that it puts before each
-        line; the collector adds a first and a last line of its own.
+        output from it, of the collector's container without the times that it puts before each line
+        and without what it says for itself, unless it failed.
 
         Args:
             trial: the name of a Trial. Its Job's Pod is read, the newest if the Job has tried
@@ -162,7 +170,7 @@ class Cluster:
         )
         if not collected:
             return text
-        text = COLLECTOR_HEADER.sub("", text)
+        text = COLLECTOR_HEADER.sub("", COLLECTOR_OWN.sub("", text))
         if TOO_SHORT in text:
             text += (
                 f'Trial "{trial}" failed because its program had ended before Katib\'s collector,'

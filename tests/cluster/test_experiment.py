@@ -122,11 +122,14 @@ def test_the_laptop_reads_a_trials_output_as_katib_does(there, logs):
     content = there.experiment["spec"]
     for trial in there.trials:
         collector = metrics.Collector(content)
-        printed = "\n".join(numbers(logs[trial["metadata"]["name"]]))
-        reports = [report for line in printed.splitlines() for report in collector.read(line)]
-        ours = metrics.observation(reports, collector.names)
+        seen = metrics.Observation(collector.names)
+        for line in numbers(logs[trial["metadata"]["name"]]):
+            for report in collector.read(line):
+                seen.add(report)
         theirs = trial["status"]["observation"]["metrics"]
-        for mine, katibs in zip(ours, sorted(theirs, key=_in(collector.names)), strict=True):
+        for mine, katibs in zip(
+            seen.metrics(), sorted(theirs, key=_in(collector.names)), strict=True
+        ):
             assert {key: float(value) for key, value in mine.items() if key != "name"} == {
                 key: float(value) for key, value in katibs.items() if key != "name"
             }
@@ -280,6 +283,14 @@ def test_trials_that_are_stopped_early_end_and_make_room_as_on_the_laptop(
     for door in (cluster, Laptop(tmp_path)):
         name = door.create(stopped())
         experiment = door.wait(name, timeout=SECONDS)
+        # Katib may end the Experiment before it has read the last trial's metrics
+        until(
+            lambda door=door, name=name: all(
+                "observation" in trial["status"] for trial in door.trials(name)
+            ),
+            60,
+            "every trial has an observation",
+        )
         trials = door.trials(name)
         assert [state(trial) for trial in trials] == ["Succeeded", "EarlyStopped", "EarlyStopped"]
         for trial in trials[1:]:

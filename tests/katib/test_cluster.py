@@ -357,22 +357,44 @@ def test_a_log_that_is_json_stays_as_it_was_printed(api, text):
     assert Cluster().logs("window-1") == text
 
 
-def test_output_that_the_collector_took_is_read_from_the_collector_without_its_times(api):
+def test_output_that_the_collector_took_is_read_from_the_collector_without_what_it_adds(api):
     api.put("trials", trial("window-1"))
     api.put("pods", pod("first", "window-1", "training", door.COLLECTOR))
     api.log("first", "training", "")
     api.log(
         "first",
         door.COLLECTOR,
-        "I1124 08:17:36.123456      14 main.go:396] Trial Name: window-1\n"
-        "I1124 08:17:37.000001      14 main.go:139] 2026-11-24T08:17:37Z Training-MAE=0.31\n"
-        "I1124 08:17:38.000001      14 main.go:139] Validation-MAE=0.29 [1] main.go:1] stays\n",
+        "I1124 08:17:36.123456      14 main.go:400] Trial Name: window-1\n"
+        "I1124 08:17:37.000001      14 main.go:143] 2026-11-24T08:17:37Z Training-MAE=0.31\n"
+        "I1124 08:17:38.000001      14 main.go:143] Trial Name: mine\n"
+        "I1124 08:17:38.000001      14 main.go:143] Validation-MAE=0.29 [1] main.go:1] stays\n"
+        "W1124 08:17:39.000001      14 file-metricscollector.go:92] Metrics will not have timestamp"
+        " since Validation-MAE=0.29 doesn't begin with timestamp string\n"
+        "I1124 08:17:40.000001      14 main.go:459] Metrics reported. :\n"
+        'metric_logs:{time_stamp:"0001-01-01T00:00:00Z" metric:{name:"Training-MAE"}}\n',
     )
     assert (
         Cluster().logs("window-1")
-        == "Trial Name: window-1\n2026-11-24T08:17:37Z Training-MAE=0.31\nValidation-MAE=0.29 [1]"
+        == "2026-11-24T08:17:37Z Training-MAE=0.31\nTrial Name: mine\nValidation-MAE=0.29 [1]"
         " main.go:1] stays\n"
     )
+
+
+def test_a_trial_that_was_quicker_than_the_collector_is_explained_in_its_log(api):
+    api.put("trials", trial("window-1", "Failed"))
+    api.put("pods", pod("first", "window-1", "training", door.COLLECTOR))
+    api.log(
+        "first",
+        door.COLLECTOR,
+        "I1125 01:14:17.000001      21 main.go:400] Trial Name: window-1\n"
+        "I1125 01:14:17.000002      21 main.go:143] loss=1\n"
+        "F1125 01:14:17.000003      21 main.go:425] Failed to wait for worker container: unable to"
+        " find main pid from the process list [1 21]\n",
+    )
+    printed, failed, explained = Cluster().logs("window-1").splitlines()
+    assert printed == "loss=1"
+    assert failed.startswith("Failed to wait for worker container: unable to find")
+    assert explained.startswith('Trial "window-1" failed because its program had ended before')
 
 
 def test_output_of_a_pod_without_collector_is_read_from_its_primary_container(api):
