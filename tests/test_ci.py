@@ -22,15 +22,15 @@ AREAS = tomllib.loads((ROOT / "tests/areas.toml").read_text())
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="CI runs on Linux")
 
 
-@pytest.fixture
-def checkout(tmp_path):
+@pytest.fixture(params=["without"])
+def checkout(tmp_path, request):
     """A checkout with shared tools beside it, on a machine whose docker, make and docker-up only
     write down what they are asked, and nothing is missing.
     """
     (tmp_path / "checkout/.ci").mkdir(parents=True)
     shutil.copy(RUN, tmp_path / "checkout/.ci/run")
     programs = {
-        "programs/docker": "exit ${ENGINE:-1}",
+        "programs/docker": "case $1 in image) echo sha256:new ;; *) exit ${ENGINE:-1} ;; esac",
         "programs/make": (
             'echo "make $* with ${DOCKER_HOST:-no engine}" >> "$SAID"; [ -z "$HANGS" ] || { echo'
             " hangs; exec sleep 60; }; exit ${MAKE:-0}"
@@ -40,7 +40,17 @@ def checkout(tmp_path):
             " ${UP:-0}"
         ),
     }
+    built = {
+        "shared/tools/cluster-up": (
+            'echo "cluster $*" >> "$SAID"; echo "export KUBECONFIG=/cluster"; exit ${NODE:-0}'
+        ),
+        "node/bin/katib-controller": "exit 0",
+        "node/bin/kubectl": "exit ${ANSWERS:-1}",
+        "programs/ctr": 'case $* in *" ls "*) echo REF; echo one two digest ;; *) echo "$HELD" ;; esac',
+    }
+    programs |= built if request.param == "with a node" else {}
     programs |= dict.fromkeys(("programs/wine", "programs/mvn", "programs/shellcheck"), "exit 0")
+    (tmp_path / "checkout/pyproject.toml").write_text('version = "0.1.0"\n')
     for name, script in programs.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
@@ -54,6 +64,8 @@ def start(checkout, *words, **settings):
     environment |= {
         "PATH": f"{checkout}/programs{os.pathsep}{os.environ['PATH']}",
         "SAID": f"{checkout}/said",
+        "CLUSTER_UP_DIR": f"{checkout}/node",
+        "WORKSHOP_TEST_CLUSTER": "",
     } | settings
     return subprocess.Popen(
         ["bash", checkout / "checkout/.ci/run", *words],
@@ -103,6 +115,43 @@ def test_without_the_tool_the_tests_run_all_the_same(checkout):
     shutil.rmtree(checkout / "shared")
     assert start(checkout).wait(30) == 0
     assert said(checkout) == ["make test test-all with no engine"]
+
+
+IMAGE = "kubeflow-workshop:0.1.0"
+UP = ["engine up", "cluster katib", "make image with unix:///engine"]
+MADE = "make test-weekly with unix:///engine"
+
+
+@pytest.mark.parametrize("checkout", ["with a node"], indirect=True)
+@pytest.mark.parametrize("code", [0, 1])
+def test_a_node_is_there_for_the_weekly_run_and_down_at_the_end(checkout, code):
+    assert bool(start(checkout, "test-weekly", MAKE=str(code)).wait(30)) == bool(code)
+    loaded = [*UP, f"cluster load {IMAGE}", MADE] if not code else UP
+    assert said(checkout) == [*loaded, "cluster down", "engine down"]
+
+
+@pytest.mark.parametrize("checkout", ["with a node"], indirect=True)
+def test_a_node_that_runs_already_and_has_the_image_is_used_and_left_alone(checkout):
+    assert start(checkout, "test-weekly", ANSWERS="0", HELD="sha256:new").wait(30) == 0
+    assert said(checkout) == [*UP, MADE, "engine down"]
+
+
+@pytest.mark.parametrize("checkout", ["with a node"], indirect=True)
+def test_a_node_that_does_not_start_fails_the_run_and_is_taken_down(checkout):
+    assert start(checkout, "test-weekly", NODE="1").wait(30) == 1
+    assert said(checkout) == ["engine up", "cluster katib", "cluster down", "engine down"]
+
+
+@pytest.mark.parametrize("checkout", ["with a node"], indirect=True)
+def test_no_node_is_brought_up_on_every_change(checkout):
+    assert start(checkout).wait(30) == 0
+    assert "cluster katib" not in said(checkout)
+
+
+@pytest.mark.parametrize("checkout", ["with a node"], indirect=True)
+def test_a_cluster_that_a_person_has_named_goes_before_the_node(checkout):
+    assert start(checkout, "test-weekly", WORKSHOP_TEST_CLUSTER="1").wait(30) == 0
+    assert said(checkout) == ["engine up", MADE, "engine down"]
 
 
 def test_what_the_launchers_tests_need_is_installed_where_it_is_missing(checkout):
