@@ -78,7 +78,7 @@ def experiment(
         # smallest machine that install/ accepts, and what is promised is also how cores are shared
         # when all want one. Katib's own services, beside the trials, ask for 50m.
         "resources": {
-            "requests": {"cpu": "100m", "memory": "768Mi"},
+            "requests": {"cpu": "100m", "memory": "1Gi"},
             "limits": {"cpu": "1", "memory": "2Gi"},
         },
     }

@@ -21,7 +21,6 @@ import gc  # noqa: E402
 import importlib  # noqa: E402
 import json  # noqa: E402
 import os  # noqa: E402
-import random  # noqa: E402
 import runpy  # noqa: E402
 import select  # noqa: E402
 import shutil  # noqa: E402
@@ -551,10 +550,11 @@ def _children() -> list[int]:
 
 
 def _reseed() -> None:
-    """A fork begins with its parent's random numbers, and a fresh process with its own."""
-    random.seed()
-    if numpy := sys.modules.get("numpy"):
-        numpy.random.seed()
+    """A fork begins with its parent's random numbers, and a fresh process with its own. Python's
+    module does this by itself.
+    """
+    if numpy := sys.modules.get("numpy.random"):
+        numpy.seed()
 
 
 def main(argv: Sequence[str]) -> None:

@@ -22,7 +22,7 @@ def execute(path: Path) -> float:
     begin = time.monotonic()
     NotebookClient(
         document,
-        timeout=600,
+        timeout=1200,
         record_timing=False,
         coalesce_streams=True,  # else a print may be cut where the machine paused
         resources={"metadata": {"path": str(path.parent)}},

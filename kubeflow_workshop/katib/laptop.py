@@ -33,6 +33,7 @@ from kubeflow_workshop.katib.store import Store
 from kubeflow_workshop.katib.suggest import Suggestion
 from kubeflow_workshop.katib.trial import Runner, new_trial
 from kubeflow_workshop.objects import AbsentError, now, present, state, with_condition
+from kubeflow_workshop.process import LONGEST
 from kubeflow_workshop.target import NAMESPACE
 
 STATE = Path("build/katib")
@@ -181,10 +182,13 @@ class Laptop:
             return search.experiment
         store = Store(self.state, name).require()
         experiment = store.experiment()
-        if state(experiment) != "Running" or store.runs():
+        if state(experiment) in ("Succeeded", "Failed") or store.runs():
             return experiment
-        counted = summary(store.trials(), experiment["spec"]["objective"])
-        return _stopped(experiment | {"status": _without_counts(experiment["status"]) | counted})
+        # the runner may have been killed before it had written what it counted
+        if trials := store.trials():
+            counted = summary(trials, experiment["spec"]["objective"])
+            experiment |= {"status": _without_counts(experiment["status"]) | counted}
+        return _stopped(experiment) if state(experiment) == "Running" else experiment
 
     def trials(self, name: str) -> list[dict]:
         """Its Trial objects, oldest first."""
@@ -526,7 +530,7 @@ class _Search:
         path = self._store.metrics(name) if self._view.metrics_file else self._store.log(name)
         collector = metrics.Collector(self._view.content)
         with suppress(FileNotFoundError), path.open(encoding="utf-8", errors="replace") as lines:
-            for line in lines:
+            while line := lines.readline(LONGEST):
                 with suppress(ValueError):
                     for report in collector.read(line):
                         seen.add(report)

@@ -69,11 +69,12 @@ def test_a_value_of_another_type_anywhere_is_refused_with_its_path(document):
             for other in (["text"], {"a": "b"}, 7, True, "text")
             if not isinstance(other, type(value))
         ]
-        if isinstance(value, int | float) or ".limits." in path:  # a quantity may be a number
+        quantity = any(part in path for part in (".limits.", ".requests."))
+        if isinstance(value, int | float) or quantity:  # a quantity may be a number
             others = [
                 other
                 for other in others
-                if type(other) is not int and (".limits." not in path or other != "text")
+                if type(other) is not int and (not quantity or other != "text")
             ]
         for other in others:
             said = refusal(

@@ -173,7 +173,7 @@ def test_what_a_module_makes_when_it_is_imported_is_each_trials_own(tmp_path):
     write(
         tmp_path,
         own=(
-            "import random, tempfile, uuid\nimport numpy\n"
+            "import random, tempfile, uuid\nimport numpy.random\n"
             "MADE = uuid.uuid4(), tempfile.mkdtemp(), random.random(), numpy.random.rand(),"
             " numpy.random.default_rng().random()\n"
         ),

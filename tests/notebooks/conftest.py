@@ -25,7 +25,7 @@ class Executed:
         """Run it in a kernel of its own, in its folder."""
         document = nbformat.read(path, as_version=4)
         self._client = NotebookClient(
-            document, timeout=600, resources={"metadata": {"path": str(path.parent)}}
+            document, timeout=1200, resources={"metadata": {"path": str(path.parent)}}
         )
         self._client.create_kernel_manager()
         self._client.start_new_kernel()
