@@ -65,6 +65,7 @@ def experiment(
     command = ["python", "-m", "kubeflow_workshop.stock.train"]
     command += [
         *arguments,
+        "--times",  # else Katib's database does not know which value is the latest
         *(
             f"--{parameter.name}=${{trialParameters.{_camel(parameter.name)}}}"
             for parameter in parameters

@@ -6,7 +6,9 @@ run this module as a command:
     python -m kubeflow_workshop.stock.train --ticker MSFT --start 2012-03-01 --window 3 --output
     models/msft/1
 
-Each metric is one line `name=value`, as Katib's StdOut collector reads them.
+Each metric is one line `name=value`, as Katib's StdOut collector reads them. With `--times` the
+time stands before it: Katib's database sorts by it, and may take another value for the latest if
+there is none.
 """
 
 import argparse
@@ -14,6 +16,7 @@ import math
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -191,6 +194,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--epochs", type=int, default=default.epochs, help="(default: %(default)s)")
     parser.add_argument("--seed", type=int, default=default.seed, help="(default: %(default)s)")
     parser.add_argument(
+        "--times",
+        action="store_true",
+        help="put the time before each metric, so that a database can tell the latest",
+    )
+    parser.add_argument(
         "--output",
         type=Path,
         metavar="DIR",
@@ -233,17 +241,16 @@ def run(arguments: argparse.Namespace) -> None:
         arguments.seed,
     )
 
+    def say(metrics: dict[str, float]) -> None:
+        begin = f"{datetime.now(UTC).isoformat()} " if arguments.times else ""
+        for name, value in metrics.items():
+            print(f"{begin}{name}={value:.6g}", flush=True)
+
     def report(progress: model.Progress) -> None:
-        print(
-            f"Training-MAE={progress.training_mae:.6g}\nValidation-MAE={progress.validation_mae:.6g}",
-            flush=True,
-        )
+        say({"Training-MAE": progress.training_mae, "Validation-MAE": progress.validation_mae})
 
     trained = train(frame, chosen, report, cut)
-    print(
-        f"Test-MAE={trained.scores.mae:.6g}\nPersistence-MAE={trained.scores.persistence_mae:.6g}",
-        flush=True,
-    )
+    say({"Test-MAE": trained.scores.mae, "Persistence-MAE": trained.scores.persistence_mae})
     if arguments.output:
         model.save(trained.model, arguments.output, card(trained, frame, series, arguments.output))
 

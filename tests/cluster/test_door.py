@@ -149,6 +149,8 @@ def test_ctrl_c_leaves_the_experiment_running_and_replace_begins_anew(
     tune = subprocess.Popen(
         [*WORKSHOP, "tune", str(document)],
         env=learner(account),
+        # what runs in the background of a shell ignores Ctrl-C, and so would its children
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -49,7 +49,7 @@ def test_the_end_of_the_best_trials_log_is_the_programs_there_too(executed):
         cell for cell in executed.cells if "door.logs(name).splitlines()[-4:]" in cell.source
     ]
     lines = "".join(output.text for output in cell.outputs).splitlines()
-    assert [line.partition("=")[0] for line in lines[-4:]] == [
+    assert [line.partition(" ")[2].partition("=")[0] for line in lines[-4:]] == [
         "Training-MAE",
         "Validation-MAE",
         "Test-MAE",

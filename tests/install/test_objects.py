@@ -11,7 +11,8 @@ from types import SimpleNamespace
 import kubernetes_validate
 import pytest
 import yaml
-from kubeflow_install import steps
+from kubeflow_install import preflight, steps
+from kubernetes.utils import parse_quantity
 
 from kubeflow_workshop import IMAGE, case_study
 from kubeflow_workshop.errors import CourseError
@@ -107,6 +108,23 @@ def test_the_experiment_that_travels_is_checked_to_the_last_field():
     for _, wrong in misspelt(experiment):
         with pytest.raises(CourseError):
             spec.check(wrong)
+
+
+def test_the_trials_find_room_on_the_smallest_machine_that_the_installer_accepts():
+    """What they are promised, and not what they may take: beside the platform itself, which asks
+    for most of it.
+    """
+    content = case_study.experiment()["spec"]
+    pod = content["trialTemplate"]["trialSpec"]["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    promised = container["resources"]["requests"]
+    at_once = content["parallelTrialCount"]
+    assert at_once == 2
+    assert at_once * parse_quantity(promised["cpu"]) <= min(preflight.CORES.values()) / 10
+    memory = min(preflight.MEMORY.values()) * preflight.NEARLY * preflight.GB
+    assert at_once * parse_quantity(promised["memory"]) <= memory / 3
+    for name, most in container["resources"]["limits"].items():
+        assert parse_quantity(promised[name]) < parse_quantity(most)
 
 
 def test_the_role_grants_what_the_code_asks_for_and_no_more(monkeypatch, tmp_path):

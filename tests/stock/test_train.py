@@ -9,12 +9,14 @@ import re
 import signal
 import subprocess
 import sys
+from datetime import UTC, datetime
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from kubeflow_workshop.errors import CourseError
+from kubeflow_workshop.katib import metrics
 from kubeflow_workshop.stock import evaluate, model, prices, train
 from kubeflow_workshop.stock.train import Hyperparameters
 
@@ -155,6 +157,19 @@ def test_every_line_is_a_metric_that_katib_reads_in_full(printed):
         "Persistence-MAE",
     ]
     assert all(float(line[2]) > 0 for line in lines)
+
+
+def test_on_request_the_time_stands_before_each_metric_as_katib_reads_it(printed, capsys):
+    """Katib's database sorts by it; without, the order of equal times decides what is the latest."""
+    collector = metrics.Collector({"objective": {"objectiveMetricName": "Validation-MAE"}})
+    begin = datetime.now(UTC)
+    assert train.main([*SMALL, "--times"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(" ")[2] for line in lines] == printed
+    reports = [report for line in lines for report in collector.read(line)]
+    times = [begin, *(report.time for report in reports), datetime.now(UTC)]
+    assert len(reports) == 2
+    assert times == sorted(set(times))
 
 
 @pytest.mark.parametrize("value", [1.23456789e-7, 1e22, 0.5, 123456.789])
