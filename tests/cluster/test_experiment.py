@@ -57,6 +57,10 @@ def here(tmp_path_factory, there) -> End:
     return end(workshop("tune", DOCUMENT, "-o", "json", "--state", kept), Laptop(kept))
 
 
+def succeeded(one: End) -> list[dict]:
+    return [trial for trial in one.trials if state(trial) == "Succeeded"]
+
+
 def story(thing: Mapping) -> list[tuple[str, str, str, str]]:
     """What an object's conditions tell, in their order, without the times and without what the Job
     of a trial adds.
@@ -82,14 +86,10 @@ def test_the_experiment_ends_as_on_the_laptop(there, here):
 
 
 def test_a_trial_tells_the_same_story_as_on_the_laptop(there, here):
-    both = {state(trial) for trial in there.trials} & {state(trial) for trial in here.trials}
-    assert "Succeeded" in both
-    for kind in both:
-        stories = [
-            {tuple(story(trial)) for trial in one.trials if state(trial) == kind}
-            for one in (there, here)
-        ]
-        assert stories[0] == stories[1], kind
+    """One that ran to its end; those that are stopped early are told of below."""
+    stories = [{tuple(story(trial)) for trial in succeeded(one)} for one in (there, here)]
+    assert stories[0] == stories[1]
+    assert len(stories[0]) == 1
 
 
 def test_the_laptop_counts_and_chooses_as_katib_does(there):
@@ -119,9 +119,11 @@ def numbers(text: str) -> list[str]:
 
 
 def test_the_laptop_reads_a_trials_output_as_katib_does(there, logs):
-    """Its collector and its observation, over the log of each Pod, give what Katib's database has."""
+    """Its collector and its observation, over the log of each Pod, give what Katib's database has.
+    In the log of a trial that was stopped early the very last lines are missing.
+    """
     content = there.experiment["spec"]
-    for trial in there.trials:
+    for trial in succeeded(there):
         collector = metrics.Collector(content)
         seen = metrics.Observation(collector.names)
         for line in numbers(logs[trial["metadata"]["name"]]):
@@ -142,7 +144,7 @@ def _in(names: list[str]):
 
 def test_a_trial_prints_the_same_numbers_in_a_pod_as_in_a_process(there, logs):
     """To the last digit, for the first trial that ran to its end."""
-    trial = next(trial for trial in there.trials if state(trial) == "Succeeded")
+    trial = succeeded(there)[0]
     job = trial["spec"]["runSpec"]
     (container,) = job["spec"]["template"]["spec"]["containers"]
     python, *words = container["command"]
@@ -224,9 +226,8 @@ def differences(there: End, here: End) -> dict[tuple[str, str], tuple[str, str]]
     """Object and field → what stands there on the laptop, and on the cluster."""
 
     def fields(one: End) -> dict[tuple[str, str], set[str]]:
-        succeeded = [trial for trial in one.trials if state(trial) == "Succeeded"]
         found: dict[tuple[str, str], set[str]] = {}
-        for thing in (one.experiment, *succeeded):
+        for thing in (one.experiment, *succeeded(one)):
             for path, value in leaves(thing):
                 found.setdefault((thing["kind"], path), set()).add(value)
         return found
