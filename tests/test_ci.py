@@ -270,3 +270,17 @@ def test_the_public_workflow_sees_a_changed_lock(tmp_path, before, changed):
 def test_the_public_workflow_tries_what_the_readme_promises_on_macos():
     assert JOBS["jobs"]["macos"]["runs-on"].startswith("macos")
     assert any(command.startswith("make test tour") for command in commands("macos"))
+
+
+def test_the_public_workflow_makes_two_kubeflows_side_by_side_once_a_week():
+    """And tries the course's objects on one of them, and removes both, whatever happened."""
+    job = JOBS["jobs"]["cluster"]
+    assert {word for word in re.findall(r"'(\w+)'", job["if"])} == {"schedule", "workflow_dispatch"}
+    done = commands("cluster")
+    for name in ("one", "two"):
+        assert any(f"cluster.sh up {name} --yes" in command for command in done)
+        assert f"cluster.sh down {name}" in done[-1]
+    assert job["steps"][-1]["if"] == "always()"
+    (tests,) = [step for step in job["steps"] if "tests/run.py" in step.get("run", "")]
+    assert set(tests["run"].partition("run.py ")[2].split()) <= set(AREAS)
+    assert tests["env"] == {"WORKSHOP_TEST_CLUSTER": "1"}
