@@ -143,7 +143,15 @@ def test_a_node_that_does_not_start_fails_the_run_and_is_taken_down(checkout):
 
 
 @pytest.mark.parametrize("checkout", ["with a node"], indirect=True)
-def test_no_node_is_brought_up_on_every_change(checkout):
+def test_a_node_whose_programs_are_built_is_there_on_every_change(checkout):
+    assert start(checkout).wait(30) == 0
+    made = MADE.replace("test-weekly", "test test-all")
+    assert said(checkout) == [*UP, f"cluster load {IMAGE}", made, "cluster down", "engine down"]
+
+
+@pytest.mark.parametrize("checkout", ["with a node"], indirect=True)
+def test_no_node_is_built_for_a_change(checkout):
+    (checkout / "node/bin/katib-controller").unlink()
     assert start(checkout).wait(30) == 0
     assert "cluster katib" not in said(checkout)
 
