@@ -201,9 +201,8 @@ def tuning() -> Iterator[Row]:
     """The case study's trials: in fresh processes and as forks, one and two at a time."""
     content = case_study.experiment()["spec"]
     suggestion = Suggestion(content)
-    command = content["trialTemplate"]["trialSpec"]["spec"]["template"]["spec"]["containers"][0][
-        "command"
-    ]
+    container = content["trialTemplate"]["trialSpec"]["spec"]["template"]["spec"]["containers"][0]
+    command = [word for word in container["command"] if word != "--times"]  # they differ
     names = {
         parameter["name"]: parameter["reference"]
         for parameter in content["trialTemplate"]["trialParameters"]
