@@ -351,7 +351,7 @@ def _reads(parent: ast.AST, environ: ast.AST) -> bool:
 
 
 def _prepare(made: Sequence[Step]) -> bytes:
-    """Do the steps; returns what the libraries printed, which each program shall say again."""
+    """Do the steps; returns what the libraries printed, which each program is to say again."""
     with tempfile.TemporaryFile() as said:
         before = os.dup(1), os.dup(2)
         for number in (1, 2):

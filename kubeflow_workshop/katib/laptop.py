@@ -413,7 +413,7 @@ class _Search:
         except OSError as error:  # a trial's log, or the folder it works in
             self._failure = self._store.lost(error)
         except BaseException as error:
-            self._failure = error  # told to whoever waits
+            self._failure = error  # told to everyone who waits
         finally:
             self._finish()
 
@@ -631,7 +631,7 @@ class _Search:
         self._store.keep_experiment(self.experiment)
         self._stale = False
         ended = time.monotonic()
-        # its lists grow with the trials, and the time that it takes shall not
+        # its lists grow with the trials, and the time that it takes should not
         self._write_from = ended + max(_REST, 50 * (ended - began))
 
 

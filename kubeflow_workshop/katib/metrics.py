@@ -218,7 +218,7 @@ def objective_value(metrics: Sequence[Mapping] | None, objective: Mapping) -> fl
 
 
 class MedianStop:
-    """Katib's medianstop: a new trial is held against what the trials before it had reached after
+    """Katib's medianstop: a new trial is compared with what the trials before it had reached after
     as many reports.
 
     Taught in notebook 05. After Golovin et al., "Google Vizier" (2017), as Katib's service has it:

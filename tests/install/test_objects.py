@@ -1,4 +1,4 @@
-"""Every Kubernetes object that the project can make, held against Kubernetes' own schema as
+"""Every Kubernetes object that the project can make, checked by Kubernetes' own schema as
 strictly as a server would: unknown fields refused.
 """
 

@@ -57,7 +57,7 @@ class StandIn:
         self.changed = threading.Condition(threading.RLock())
 
     def put(self, resource: str, thing: dict) -> dict:
-        """Create an object, or put a new state of it; whoever watches is told."""
+        """Create an object, or put a new state of it, and tell those who watch."""
         with self.changed:
             self._version += 1
             thing = copy.deepcopy(thing)

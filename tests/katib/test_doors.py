@@ -1,4 +1,4 @@
-"""The two doors are one interface, and whoever opens one gets what the other would give."""
+"""The two doors are one interface, and each gives what the other would give."""
 
 import inspect
 from pathlib import Path

@@ -64,7 +64,7 @@ def finish(program: Program) -> tuple[str, int]:
 
 
 def without_frames(text: str) -> list[str]:
-    """A traceback without the frames of whoever started the program: these differ."""
+    """A traceback without the frames of what started the program: these differ."""
     lines = text.splitlines()
     for number, line in enumerate(lines):
         if line.startswith("Traceback"):
