@@ -202,8 +202,12 @@ def _watch(
     task_executor.execute_single_task = step
     orchestrator.run_enhanced_dag = group
     subprocess_task_handler.SubprocessTaskHandler = Handler
-    # so that a step that asks for the run's id is told the one that the door shows
+    # so that a step that asks for the run's id and name is told those that the door shows
     placeholder_utils.make_random_id = lambda: store.run
+    fill_in, name = placeholder_utils.replace_placeholders, store.get()["display_name"]
+    placeholder_utils.replace_placeholders = lambda **given: fill_in(
+        **{**given, "pipeline_resource_name": name}
+    )
 
 
 def _below(pipeline_resource_name: str, name: str) -> str:
