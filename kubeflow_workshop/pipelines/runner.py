@@ -44,6 +44,10 @@ class Here(threading.local):
     code: int | None = None
     volumes: Mapping[str, Path] = {}
 
+    def begin(self, task: str) -> None:
+        """A task begins; it has no exit code until its process has run."""
+        self.task, self.code = task, None
+
 
 class Recorder:
     """Writes down what happens to a run and its tasks; several threads tell it."""
@@ -167,7 +171,7 @@ def _watch(
         here.volumes = dict(
             _volumes(platforms["/".join(groups)].get("pvcMount", []), plan, given["io_store"])
         )
-        here.task, here.code = recorder.begin(here.path), None
+        here.begin(recorder.begin(here.path))
         try:
             outputs, ending = run_step(**given)
         except Exception as error:
