@@ -182,7 +182,12 @@ def register(
 
 @component
 def compare(
-    tickers: list, scores: list, at_least: float, code: str, page: Output[HTML], metrics: Output[Metrics]
+    tickers: list,
+    scores: list,
+    at_least: float,
+    code: str,
+    page: Output[HTML],
+    metrics: Output[Metrics],
 ):
     """Put all tickers side by side."""
     from pathlib import Path
@@ -201,7 +206,7 @@ def compare(
 
 @dsl.pipeline(
     name="stock-pipeline",
-    description="Fetch prices, check them, tune, train, evaluate, and register what the gate accepts.",
+    description="Prices in, a model version out, if the gate accepts it.",
 )
 def stock_pipeline(
     tickers: list[str] = ["MSFT"],  # noqa: B006 kfp reads the default, and nobody changes it
@@ -288,6 +293,9 @@ def stock_pipeline(
         for step in (known, fetched, checked, tuned, taken, trained, judged, decided, kept):
             step.set_container_image(image)
     table = compare(
-        tickers=tickers, scores=dsl.Collected(judged.outputs["Output"]), at_least=at_least, code=code
+        tickers=tickers,
+        scores=dsl.Collected(judged.outputs["Output"]),
+        at_least=at_least,
+        code=code,
     )
     table.set_container_image(image)

@@ -6,20 +6,20 @@ branches of a condition, a pipeline in the pipeline.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from html import escape
 
 from kubeflow_workshop.pipelines.spec import Pipeline
+from kubeflow_workshop.pipelines.store import duration
 from kubeflow_workshop.stock.plots import BLUE, GREEN, GREY, PALE, RED
 
-STEP_WIDTH, STEP_HEIGHT = 104, 46
-GAP, STACK = 26, 14
+STEP_WIDTH, STEP_HEIGHT = 88, 44
+GAP, STACK = 20, 12
 """Between columns, and between what stands in one column."""
-EDGE, TITLE = 10, 20
+EDGE, TITLE = 8, 20
 """Around what is in a box, and above it for the box's title."""
-LETTER = 6.3
+LETTER = 5.6
 """Width of a letter of a title, on average."""
 _COLOURS = {
     "RUNNING": BLUE,
@@ -29,7 +29,7 @@ _COLOURS = {
     "SKIPPED": PALE,
 }
 _WORDS = {"SUCCEEDED": "done", "RUNNING": "running", "CANCELED": "stopped"}
-_INPUT = re.compile(r"inputs\.parameter_values\['(?:pipelinechannel--)?([^']*)'\]")
+_INPUT = re.compile(r"inputs\.parameter_values\['([^']*)'\]")
 
 
 @dataclass
@@ -73,8 +73,8 @@ class Box:
             number: sum(box.height for box in boxes) + STACK * (len(boxes) - 1)
             for number, boxes in columns.items()
         }
-        top = TITLE if self.title else EDGE
-        x, tallest = float(EDGE), max(heights.values())
+        edge, top = (EDGE, TITLE) if self.title else (0, 0)
+        x, tallest = float(edge), max(heights.values())
         for number in sorted(columns):
             y = top + (tallest - heights[number]) / 2
             widest = max(box.width for box in columns[number])
@@ -82,8 +82,11 @@ class Box:
                 box.x, box.y = x + (widest - box.width) / 2, y
                 y += box.height + STACK
             x += widest + GAP
-        self.width = max(x - GAP + EDGE, len(self.title) * LETTER + 2 * EDGE)
-        self.height = top + tallest + EDGE
+        needed = x - GAP + edge
+        self.width = max(needed, len(self.title) * LETTER + 2 * edge)
+        self.height = top + tallest + edge
+        for box in self.inside:  # a long title makes room at both sides
+            box.x += (self.width - needed) / 2
 
 
 def layout(pipeline: Pipeline) -> Box:
@@ -94,7 +97,8 @@ def layout(pipeline: Pipeline) -> Box:
         box = Box(name, title)
         for each, task in tasks.items():
             called = pipeline.component(task)
-            one = group(each, _title(each, task), called) if "dag" in called else Box(each)
+            title = _title(each, task, tasks)
+            one = group(each, title, called) if "dag" in called else Box(each)
             one.after = {other for other in task.get("dependentTasks", []) if other in tasks}
             box.inside.append(one)
         _leave_out_what_is_implied(box.inside)
@@ -105,14 +109,27 @@ def layout(pipeline: Pipeline) -> Box:
     return whole
 
 
-def _title(name: str, task: Mapping) -> str:
+def _title(name: str, task: Mapping, beside: Iterable[str]) -> str:
+    """What stands above a group: what it loops over, or its condition in few words."""
     if items := task.get("parameterIterator", task.get("artifactIterator", {})).get("items"):
         of = items.get("inputParameter") or items.get("inputArtifact") or "a list"
-        return f"for each of {of.removeprefix('pipelinechannel--')}"
+        return f"for each of {_channel(f'{of}', beside)}"
     if condition := task.get("triggerPolicy", {}).get("condition"):
-        said = _INPUT.sub(r"\1", condition)
-        return "else" if said.startswith("!") else f"if {said}"
+        if condition.startswith("!"):
+            return "else"
+        said = _INPUT.sub(lambda found: _channel(found[1], beside), condition)
+        return f"if {said.removesuffix(' == true').replace(chr(39), '')}"
     return "" if name.startswith("condition-branches") else name
+
+
+def _channel(name: str, beside: Iterable[str]) -> str:
+    """How a reader would call what kfp calls `pipelinechannel--gate-verdict`: `verdict`."""
+    name = name.removeprefix("pipelinechannel--")
+    for task in beside:
+        if name.startswith(f"{task}-"):
+            output = name.removeprefix(f"{task}-")
+            return task if output == "Output" else output
+    return name
 
 
 def _leave_out_what_is_implied(boxes: list[Box]) -> None:
@@ -138,16 +155,17 @@ def svg(pipeline: Pipeline, tasks: Sequence[Mapping] = ()) -> str:
         tasks: of a run, as a door's `tasks` returns them; without them, the pipeline alone.
     """
     whole = layout(pipeline)
+    width, height = whole.width + 2 * EDGE, whole.height + 2 * EDGE
     by_step: dict[str, list[Mapping]] = {}
     for task in tasks:
         by_step.setdefault(task["display_name"], []).append(task)
-    drawn = [*_group(whole, 0, 0, by_step)]
+    drawn = [*_group(whole, EDGE, EDGE, by_step)]
     says = ", ".join(
         f"{name} {' '.join(_says(of))}".strip() for name, of in by_step.items()
     ) or ", ".join(step.name for step in pipeline.steps())
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {whole.width:g} {whole.height:g}"'
-        f' width="{whole.width:g}" height="{whole.height:g}" style="max-width: 100%; height: auto"'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}"'
+        f' width="{width:g}" height="{height:g}" style="max-width: 100%; height: auto"'
         ' font-family="sans-serif" role="img">'
         f"<title>{escape(f'{pipeline.name}: {says}')}</title>"
         f'<rect width="100%" height="100%" fill="white"/>{"".join(drawn)}</svg>'
@@ -225,17 +243,6 @@ def _says(tasks: Sequence[Mapping]) -> Iterator[str]:
         states[word] = states.get(word, 0) + 1
     for word, count in states.items():
         yield word if len(tasks) == 1 else f"{count} {word}"
-    times = [
-        seconds for task in tasks if not task.get("cached") and (seconds := duration(task))
-    ]
+    times = [seconds for task in tasks if not task.get("cached") and (seconds := duration(task))]
     if times:
         yield f"{max(times):.1f} s"
-
-
-def duration(thing: Mapping) -> float | None:
-    """Seconds that a task, or a run, took; None if it has not begun or not ended."""
-    begin = thing.get("start_time") or thing.get("created_at")
-    end = thing.get("end_time") or thing.get("finished_at")
-    if not (begin and end):
-        return None
-    return (datetime.fromisoformat(end) - datetime.fromisoformat(begin)).total_seconds()
