@@ -1,6 +1,7 @@
 """How a client reaches Kubeflow Pipelines and signs in, and one sentence for each way it fails.
 
-Taught in notebook 06. There are three ways in. The first two environment variables are kfp's own, and their names the pattern of the others:
+Taught in notebook 06. There are three ways in, and environment variables say which. The names of
+the first two are kfp's own; the others follow their pattern.
 
 - In a Pod of the cluster, the API server's own address is used, and the service account's token
   that is mounted at /var/run/secrets/kubeflow/pipelines/token, or where KF_PIPELINES_SA_TOKEN_PATH
@@ -298,7 +299,7 @@ class Connection:
         if self._multi_user is None:
             health = self.ask(HealthzServiceApi(self.api).healthz_service_get_healthz)
             if health and "multi_user" not in health:
-                raise self._elsewhere("answers, but not as Pipelines do")
+                raise self.elsewhere("answers, but not as Pipelines do")
             self._multi_user = bool(health.get("multi_user"))
         return self._multi_user
 
@@ -357,7 +358,7 @@ class Connection:
             return said
         if "html" in kind or text.lstrip()[:1] == b"<":
             raise self._page(text.decode("utf-8", errors="replace"))
-        raise self._elsewhere("answers, but not as Pipelines do")
+        raise self.elsewhere("answers, but not as Pipelines do")
 
     def _refusal(self, error: "ApiException") -> CourseError:
         """What a status code means here. Pipelines say why in JSON, a gateway in a line of text."""
@@ -404,7 +405,7 @@ class Connection:
             case 404 if theirs:
                 return AbsentError(f"{name} does not have it: {said}.")
             case 404 | 405:
-                return self._elsewhere(f"has no Pipelines there ({error.status}: {said})")
+                return self.elsewhere(f"has no Pipelines there ({error.status}: {said})")
             case code if code == 429 or code in (502, 503, 504):
                 return AwayError(
                     f"{name} cannot answer now ({code}: {said}); try again in a minute or, if it"
@@ -428,14 +429,14 @@ class Connection:
         where = urlunsplit((there.scheme, there.netloc, there.path, "", ""))  # no state, no code
         if LOGIN.search(location):
             return self._not_let_in(f"it leads to the login page {where}")
-        return self._elsewhere(f"leads on to {where or 'nowhere'}")
+        return self.elsewhere(f"leads on to {where or 'nowhere'}")
 
     def _page(self, text: str) -> CourseError:
         title = re.search(r"<title[^>]*>(.*?)</title>", text, re.DOTALL | re.IGNORECASE)
         named = f' "{_shortened(title[1])}"' if title and title[1].strip() else ""
         if LOGIN.search(text):
             return self._not_let_in(f"it shows the login page{named}")
-        return self._elsewhere(f"shows the web page{named}")
+        return self.elsewhere(f"shows the web page{named}")
 
     def _not_let_in(self, reason: str) -> CourseError:
         way = self.way
@@ -469,7 +470,8 @@ class Connection:
             )
         return self._not_let_in("403: RBAC: access denied")
 
-    def _elsewhere(self, what: str) -> CourseError:
+    def elsewhere(self, what: str) -> CourseError:
+        """The refusal of an answer that Pipelines do not give; `what` says what `it` does."""
         way = self.way
         parts = urlsplit(way.endpoint)
         meant = urlunsplit((parts.scheme, parts.netloc, GATEWAY, "", ""))
