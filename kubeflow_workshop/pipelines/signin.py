@@ -25,6 +25,7 @@ import base64
 import json
 import os
 import re
+import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -166,11 +167,16 @@ def find() -> Way:
     named = os.environ.get(TOKEN)
     token = Path(named).expanduser() if named else MOUNTED if MOUNTED.is_file() else None
     authority = Path(path).expanduser() if (path := os.environ.get(AUTHORITY)) else None
-    if authority and not authority.is_file():
-        raise CourseError(
-            f"there is no file {authority}, which {AUTHORITY} names; name the PEM file of the"
-            " server's certificate authority there, or unset it."
-        )
+    if authority:
+        try:
+            ssl.create_default_context(cafile=authority)
+        except OSError as error:  # an SSLError is one, too
+            empty = isinstance(error, ssl.SSLError)
+            raise CourseError(
+                f"the file {authority}, which {AUTHORITY} names, cannot be used"
+                f" ({'it holds no certificate' if empty else error.strerror}); name the PEM file of"
+                " the server's certificate authority there, or unset it."
+            ) from None
     endpoint = os.environ.get(ENDPOINT)
     if not endpoint and not in_pod:
         raise CourseError(
@@ -282,6 +288,7 @@ class Connection:
         configuration.retries = Retry(0, raise_on_redirect=False)
         configuration.ssl_ca_cert = str(way.authority) if way.authority else None
         if way.token:
+            configuration.api_key["authorization"] = ""  # else `sign` is never called
             configuration.api_key_prefix["authorization"] = "Bearer"
             configuration.refresh_api_key_hook = self.sign
         self.way = way
