@@ -14,7 +14,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "kubeflow_workshop"
 NAME = PACKAGE.name
-HEAVY = {"tensorflow", "keras", "kfp", "kserve", "evidently"}
+HEAVY = {"tensorflow", "keras", "kfp", "kserve", "evidently", "pandera"}
 """Imported where they are used: each takes seconds."""
 PLATFORMS = {"kubernetes", "kubeflow", "kfp", "kserve", "optuna", "skopt"}
 
@@ -54,10 +54,14 @@ STOCK = {
     "prices": set(),
     "windows": {"prices"},
     "evaluate": {"windows"},
-    "model": {"windows"},
-    "train": {"prices", "windows", "evaluate", "model"},
+    "repository": set(),
+    "model": {"windows", "repository"},
+    "train": {"prices", "windows", "evaluate", "repository", "model"},
+    "checks": {"prices"},
+    "gate": {"evaluate"},
     "drift": {"prices", "windows", "evaluate"},
     "plots": set(),
+    "report": {"windows", "evaluate", "gate", "plots"},
 }
 """The floors of the case study, the ground floor first."""
 

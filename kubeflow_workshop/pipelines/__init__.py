@@ -75,3 +75,35 @@ class Door(Protocol):
 
     def delete(self, run: str) -> None:
         """End a run, and return when it is gone with all that belongs to it."""
+
+
+def connect(
+    state: str | Path | None = None, volumes: Mapping[str, str | Path] | None = None
+) -> Door:
+    """The door that `WORKSHOP_TARGET` chooses.
+
+    Taught in notebook 06.
+
+    Args:
+        state: on a laptop, the directory in which runs are kept.
+        volumes: on a laptop, the folders that stand for volume claims, by the claim's name.
+
+    Raises:
+        CourseError: if the target is unknown, or a cluster is meant and none can be reached; or the
+            arguments mean nothing there.
+    """
+    from kubeflow_workshop.errors import CourseError
+    from kubeflow_workshop.target import target
+
+    if target() == "cluster":
+        if state or volumes:
+            raise CourseError(
+                "WORKSHOP_TARGET is cluster, which keeps the runs itself and mounts the claims:"
+                " leave --state and --volume out there."
+            )
+        from kubeflow_workshop.pipelines.cluster import Cluster
+
+        return Cluster()
+    from kubeflow_workshop.pipelines.laptop import STATE, Laptop
+
+    return Laptop(state or STATE, volumes)

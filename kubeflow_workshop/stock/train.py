@@ -22,10 +22,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from kubeflow_workshop.errors import CourseError, CourseParser, exit_with_one_sentence
-from kubeflow_workshop.stock import evaluate, model, prices
+from kubeflow_workshop.stock import evaluate, model, prices, repository
 from kubeflow_workshop.stock.windows import Split, Windows, split, split_by_date, windows
 
 if TYPE_CHECKING:
@@ -134,18 +135,65 @@ def card(trained: Trained, frame: pd.DataFrame, series: str, directory: Path) ->
             "first_day": f"{frame.index[0]:%Y-%m-%d}",
             "last_day": f"{frame.index[-1]:%Y-%m-%d}",
             "rows": len(frame),
+            "validation_from": f"{trained.parts.validation.dates[0]:%Y-%m-%d}",
+            "test_from": f"{trained.parts.test.dates[0]:%Y-%m-%d}",
             "sha256": prices.fingerprint(frame),
         },
         "scores": {
             "training_mae": _finite(trained.progress[-1].training_mae),
             "validation_mae": _finite(trained.progress[-1].validation_mae),
-            "test": {name: _finite(value) for name, value in asdict(trained.scores).items()},
+            "test": trained.scores.as_json(),
         },
         "libraries": (
             {name: version(name) for name in ("kubeflow-workshop", "keras", "numpy", "pandas")}
             | {"tensorflow": _tensorflow_version()}
         ),
     }
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A model version on the days that it was not trained on.
+
+    Attributes:
+        card: of the version.
+        windows: the test days.
+        forecast: the price forecast for each, dollars; float32 [windows].
+        scores: of that forecast.
+    """
+
+    card: dict
+    windows: Windows
+    forecast: np.ndarray
+    scores: evaluate.Scores
+
+
+def judge(version: Path, frame: pd.DataFrame) -> Judged:
+    """Load a model version, and judge what it forecasts for its test days.
+
+    Taught in notebook 06. What is judged is what was saved, and would be served.
+
+    Args:
+        version: the directory of a model version.
+        frame: the prices that it was trained on; the test days are those of its card.
+
+    Raises:
+        CourseError: if there is no whole model version in `version`, or the prices are others than
+            those it was trained on, so that nobody could say what it has seen of them.
+    """
+    network = model.load(version)
+    described = repository.card(version)
+    data = described["data"]
+    if prices.fingerprint(frame) != data["sha256"]:
+        raise CourseError(
+            f"{version} was trained on other prices ({data['series']}, {data['first_day']} to"
+            f" {data['last_day']}, SHA-256 {data['sha256'][:12]}…); give these, or train a version"
+            " on the new ones."
+        )
+    made = windows(frame["adj_close"], described["hyperparameters"]["window"])
+    test = split_by_date(made, data["validation_from"], data["test_from"]).test
+    forecast = model.forecast(network, test)
+    return Judged(described, test, forecast, evaluate.score(forecast, test))
 
 
 def _finite(value: float) -> float | None:
@@ -231,7 +279,7 @@ def run(arguments: argparse.Namespace) -> None:
         frame = prices.load(arguments.ticker, arguments.start, arguments.end, arguments.source)
         series = f"{arguments.ticker.upper()} ({arguments.source})"
     if arguments.output:
-        model.free_directory(arguments.output)
+        repository.free_directory(arguments.output)
     chosen = Hyperparameters(
         arguments.network,
         arguments.window,

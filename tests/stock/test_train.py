@@ -99,6 +99,8 @@ def test_the_card_says_what_the_contract_asks_for(version, trained, frame):
         "first_day": "2012-09-05",
         "last_day": "2013-03-01",
         "rows": len(frame),
+        "validation_from": f"{trained.parts.validation.dates[0]:%Y-%m-%d}",
+        "test_from": f"{trained.parts.test.dates[0]:%Y-%m-%d}",
         "sha256": prices.fingerprint(frame),
     }
     assert card["scores"]["training_mae"] == trained.progress[-1].training_mae
