@@ -1,21 +1,18 @@
 """The door to a cluster: the same compiled YAML, run by Kubeflow Pipelines through their v2 API."""
 
+import copy
 import itertools
 import json
 import math
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import yaml
-
-from kubeflow_workshop import objects
 from kubeflow_workshop.errors import CourseError
 from kubeflow_workshop.kube import Kube, Platform
-from kubeflow_workshop.objects import AbsentError
-from kubeflow_workshop.pipelines import ENDED, Watch, signin
+from kubeflow_workshop.objects import AbsentError, now, read_all
+from kubeflow_workshop.pipelines import ENDED, Watch, signin, spec
 
 PODS = Platform(
     "Argo Workflows", checker="their controller", checker_advice="try again in a minute"
@@ -95,15 +92,18 @@ class Cluster:
         Raises:
             CourseError: as the class says; and if the file is no pipeline, or Pipelines refuse it.
         """
-        document = _document(file)
-        spec = document.get("pipeline_spec", document)
+        pipeline = spec.read(file)
+        bound = spec.bind(pipeline, arguments or {})
+        document, *platforms = read_all(file)
         if not cache:
-            _forbid_cache(spec)
+            document = _without_cache(pipeline.spec)
+        if platforms:
+            document = {"pipeline_spec": document, "platform_spec": platforms[0]}
         run = self._api.V2beta1Run(
-            display_name=name or f"{spec['pipelineInfo']['name']} {objects.now()}",
+            display_name=name or f"{pipeline.name} {now()[:19].replace('T', ' ')}",
             experiment_id=self._experiment(experiment or "Default"),
             pipeline_spec=document,
-            runtime_config=self._api.V2beta1RuntimeConfig(parameters=dict(arguments or {})),
+            runtime_config=self._api.V2beta1RuntimeConfig(parameters=bound),
         )
         return self._connection.ask(self._runs.run_service_create_run, run)["run_id"]
 
@@ -196,15 +196,15 @@ class Cluster:
         identity, seen = self._identity(run), None
         while True:
             found = Kube.patiently(lambda: self._ask_for(identity), deadline)
-            now = _run(found), self._tasks(found)
-            if watch and now != seen:
-                watch(*now)
-            seen = now
-            if now[0]["state"] in ENDED:
-                return now[0]
+            shown = _run(found), self._tasks(found)
+            if watch and shown != seen:
+                watch(*shown)
+            seen = shown
+            if shown[0]["state"] in ENDED:
+                return shown[0]
             if (left := deadline - time.monotonic()) <= 0:
                 raise CourseError(
-                    f"run {identity} of {self._connection.way.name} is {now[0]['state']} after"
+                    f"run {identity} of {self._connection.way.name} is {shown[0]['state']} after"
                     f" {timeout:g} seconds, and it goes on there; wait again with a longer timeout,"
                     " or end it with delete."
                 )
@@ -311,7 +311,8 @@ class Cluster:
         and the id of a node is made of its whole path.
         """
         details = (run.get("run_details") or {}).get("task_details") or []
-        steps = _steps(self._spec(run)) if details else []
+        pipeline = spec.Pipeline(run["run_id"], self._spec(run) if details else {}, {})
+        steps = [_Place(pipeline, step) for step in pipeline.steps()] if pipeline.spec else []
         nodes = [node for one in details for node in _next(one)]
         workflow = nodes[0].rpartition("-")[0] if nodes else ""
         numbers = sorted({int(loop[1]) for one in details if (loop := LOOP.match(_name(one)))})
@@ -353,56 +354,33 @@ class Cluster:
         return (document or {}).get("pipeline_spec", document or {})
 
 
-@dataclass(frozen=True)
-class _Step:
-    """A step of a pipeline.
+class _Place:
+    """Where a step's nodes are in the workflow that Pipelines make of the file.
 
-    Attributes:
-        name: its key in the YAML, which is the `display_name` of its node.
-        above: the groups around it, the outermost first: each one's key, and whether it is a loop.
+    Source: backend/src/v2/compiler/argocompiler/dag.go of kubeflow/pipelines.
     """
 
-    name: str
-    above: tuple[tuple[str, bool], ...]
-
-    @property
-    def groups(self) -> set[str]:
-        """The keys of the groups around it."""
-        return {key for key, _ in self.above}
+    def __init__(self, pipeline: spec.Pipeline, step: spec.Step):
+        self.name, self.groups = step.name, set(step.path[:-1])
+        self._parts, self._loops = ["root"], 0
+        within: Mapping = pipeline.spec["root"]
+        for group in step.path[:-1]:
+            task = within["dag"]["tasks"][group]
+            self._parts.append(group)
+            if "parameterIterator" in task or "artifactIterator" in task:
+                number = f"{{{self._loops}}}"
+                self._parts += [f"iteration-iterations({number}:{number})", "iteration-item"]
+                self._loops += 1
+            within = pipeline.component(task)
+        self._parts.append(step.name)
 
     def turns(self, numbers: Sequence[int]) -> list[tuple[int, ...]]:
         """Every turn of the loops around it that there may be: one number for each loop."""
-        loops = sum(loop for _, loop in self.above)
-        return list(itertools.product(numbers, repeat=loops))
+        return list(itertools.product(numbers, repeat=self._loops))
 
     def path(self, turn: Sequence[int]) -> str:
-        """Its node's path in the workflow, as Pipelines' compiler makes it.
-
-        Source: backend/src/v2/compiler/argocompiler/dag.go of kubeflow/pipelines.
-        """
-        numbers = iter(turn)
-        parts = ["root"]
-        for key, loop in self.above:
-            parts.append(key)
-            if loop:
-                number = next(numbers)
-                parts += [f"iteration-iterations({number}:{number})", "iteration-item"]
-        return ".".join([*parts, self.name])
-
-
-def _steps(spec: Mapping) -> list[_Step]:
-    """The steps of a pipeline, in the order of the file."""
-
-    def inside(dag: Mapping, above: tuple[tuple[str, bool], ...]) -> Iterator[_Step]:
-        for key, task in dag.get("tasks", {}).items():
-            component = spec.get("components", {}).get(task["componentRef"]["name"], {})
-            loop = "parameterIterator" in task or "artifactIterator" in task
-            if "dag" in component:
-                yield from inside(component["dag"], (*above, (key, loop)))
-            else:
-                yield _Step(key, above)
-
-    return list(inside(spec.get("root", {}).get("dag", {}), ()))
+        """The path of its node in this turn."""
+        return ".".join(self._parts).format(*turn)
 
 
 def _node(path: str) -> str:
@@ -468,16 +446,10 @@ def _chosen(tasks: Sequence[dict], named: str, run: str) -> dict:
     raise AbsentError(f"run {run} has no step {named}; its steps are: {names}.")
 
 
-def _document(file: str | Path) -> dict:
-    """The file as the API takes it."""
-    pipeline, *platforms = yaml.safe_load_all(Path(file).read_text(encoding="utf-8"))
-    if not platforms:
-        return pipeline
-    return {"pipeline_spec": pipeline, "platform_spec": platforms[0]}
-
-
-def _forbid_cache(spec: Mapping) -> None:
-    """Forbid it for every task, in loops and conditions, too."""
-    for component in (spec["root"], *spec.get("components", {}).values()):
+def _without_cache(pipeline: Mapping) -> dict:
+    """The pipeline with the cache forbidden for every task, in loops and conditions, too."""
+    made = copy.deepcopy(dict(pipeline))
+    for component in (made["root"], *made["components"].values()):
         for task in component.get("dag", {}).get("tasks", {}).values():
             task["cachingOptions"] = {}
+    return made

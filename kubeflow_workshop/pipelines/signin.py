@@ -383,7 +383,7 @@ class Connection:
         if "no user identity" in said or "Unauthenticated" in said:  # 401, and 500 before KFP 2
             return self._not_let_in("it finds no user in our request")
         if found := re.search(r'namespaces \\*"([^"\\]+)\\*" not found', text):
-            return AbsentError(
+            return CourseError(
                 f'there is no namespace "{found[1]}" on the cluster of {name}; choose one of yours,'
                 " which the dashboard lists at the top."
             )

@@ -1,5 +1,6 @@
 """Pipelines' door to a cluster, against stand-ins for their API server and for Kubernetes."""
 
+import re
 import warnings
 from pathlib import Path
 
@@ -95,9 +96,8 @@ def test_what_is_sent_is_what_kfps_own_client_sends(api):
 
 def test_without_a_name_a_run_is_called_after_its_pipeline_and_the_time(api):
     Cluster().create(FILE)
-    name, _, time = sent(api, "/runs")["display_name"].partition(" ")
-    assert name == "tickers"
-    assert time.endswith("Z")
+    name = sent(api, "/runs")["display_name"]
+    assert re.fullmatch(r"tickers \d{4}-\d\d-\d\d \d\d:\d\d:\d\d", name)
     assert sent(api, "/experiments")["display_name"] == "Default"
 
 
@@ -139,6 +139,21 @@ def test_kfps_own_way_to_forbid_the_cache_forgets_loops_and_conditions(api):
         client = kfp.Client(host=f"http://127.0.0.1:{api.port}", cookies="")
         client.create_run_from_pipeline_package(str(FILE), enable_caching=False)
     assert cached(sent(api, "/runs")["pipeline_spec"]["pipeline_spec"]) == ["register", "train"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [({"epoch": 3}, "did you mean epochs?"), ({"epochs": "many"}, "must be a whole number")],
+)
+def test_an_argument_that_does_not_fit_is_refused_before_anything_is_sent(api, arguments, said):
+    assert said in sentence(Cluster().create, FILE, arguments)
+    assert api.asked == []
+
+
+def test_what_is_no_pipeline_is_refused_before_anything_is_sent(api, tmp_path):
+    (tmp_path / "pod.yaml").write_text("apiVersion: v1\nkind: Pod\n")
+    assert "no compiled pipeline" in sentence(Cluster().create, tmp_path / "pod.yaml")
+    assert api.asked == []
 
 
 def test_the_target_chooses_the_door(shared, monkeypatch):
