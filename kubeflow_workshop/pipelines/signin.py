@@ -136,7 +136,7 @@ class Way:
         audience = "" if urlsplit(self.endpoint).path == GATEWAY else f" --audience {AUDIENCE}"
         file = self.token or "FILE"
         named = "" if self.token else f", and name the file in {TOKEN}"
-        return ("write one there with" if self.token else "write a token to a file with") + (
+        return ("write a new one there with" if self.token else "write a token to a file with") + (
             f" `kubectl create token default-editor -n NAMESPACE --duration 8h{audience} >"
             f" {file}`{named}"
         )
@@ -392,9 +392,13 @@ class Connection:
                 f"{name} wants https; set {ENDPOINT} to"
                 f" {self.way.endpoint.replace('http:', 'https:', 1)}."
             )
+        if "Jwt issuer is not configured" in text:
+            return self._unknown_issuer()
         match error.status:
             case 401:
                 return self._not_let_in(f"401: {said}")
+            case 403 if "Audiences in Jwt are not allowed" in text:
+                return self._not_let_in(f"403: {said}")
             case 403 if denied := re.search(
                 r"User '(?P<user>[^']*)' is not authorized.*?Namespace:(?P<namespace>[^,}]*),"
                 r"\s*Verb:(?P<verb>[^,}]*),.*?Resource:(?P<resource>[^,}]*)",
@@ -454,6 +458,16 @@ class Connection:
             )
         return CourseError(
             f"{way.name} wants a login, and we have none ({reason}); {way.new_token()}."
+        )
+
+    def _unknown_issuer(self) -> CourseError:
+        """Istio's words for a token of somebody that no RequestAuthentication names."""
+        way = self.way
+        issuer = claims(way.bearer() or "").get("iss", "it does not say")
+        return CourseError(
+            f"{way.name} does not know who issued the token in {way.token} ({issuer}); take one"
+            " from an issuer that it trusts, or ask its administrator for a RequestAuthentication"
+            " for this one."
         )
 
     def _forbidden(self, user: str, namespace: str, verb: str, resource: str) -> CourseError:

@@ -118,7 +118,7 @@ class Pipelines:
             "page": (200, LOGIN_PAGE, {}),
             "forbidden page": (403, b"<html><title>Sign In</title>OAuth2 Proxy</html>", {}),
             "mesh": (403, b"RBAC: access denied", {}),
-            "jwt": (401, b"Jwt issuer is not configured", {}),
+            "jwt": (401, b"Jwt verification fails", {}),
         }[self.gate]
 
     def _namespace(

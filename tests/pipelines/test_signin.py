@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("at_home")
 
 EDITOR = {"sub": "system:serviceaccount:team-a:default-editor"}
 NEW_TOKEN = (
-    "write one there with `kubectl create token default-editor -n NAMESPACE --duration 8h"
+    "write a new one there with `kubectl create token default-editor -n NAMESPACE --duration 8h"
     " --audience pipelines.kubeflow.org > {file}`."
 )
 
@@ -253,7 +253,7 @@ REASONS = {
     "page": 'it shows the login page "dex"',
     "forbidden page": 'it shows the login page "Sign In"',
     "mesh": "403: RBAC: access denied",
-    "jwt": "401: Jwt issuer is not configured",
+    "jwt": "401: Jwt verification fails",
 }
 
 
@@ -276,6 +276,22 @@ def test_a_token_that_is_not_accepted_is_told_with_the_gates_reason(api, signed,
         f"Kubeflow Pipelines at http://127.0.0.1:{api.port} does not accept the token in {signed}"
         f" ({reason}); " + NEW_TOKEN.format(file=signed)
     )
+
+
+def test_a_token_of_an_issuer_that_the_gateway_does_not_know_names_the_issuer(api, signed):
+    """What kubeflow/pipelines#11025 is about."""
+    signed.write_text(token(iss="https://kubernetes.default.svc", **EDITOR))
+    api.refuse("GET", "healthz", 401, b"Jwt issuer is not configured")
+    assert refusal() == (
+        f"Kubeflow Pipelines at http://127.0.0.1:{api.port} does not know who issued the token in"
+        f" {signed} (https://kubernetes.default.svc); take one from an issuer that it trusts, or ask"
+        " its administrator for a RequestAuthentication for this one."
+    )
+
+
+def test_a_token_for_another_audience_is_told(api, signed):
+    api.refuse("GET", "healthz", 403, b"Audiences in Jwt are not allowed")
+    assert f"the token in {signed} (403: Audiences in Jwt are not allowed);" in refusal()
 
 
 def test_an_older_servers_500_for_no_user_is_a_login_that_is_wanted(api):
@@ -555,6 +571,12 @@ def test_kfps_own_client_sends_a_cookie_that_an_old_file_holds_and_ours_does_not
     assert (method, path, query["namespace"]) == ("GET", "/apis/v2beta1/runs", "team-a")
     assert headers["Authorization"] == f"Bearer {token(**EDITOR)}"
     assert headers["Cookie"] is None
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_kfps_client_of_the_only_user_asks_for_no_namespace(api, kfp):
+    assert signin.client().list_runs(sort_by="created_at desc").runs == []
+    assert "namespace" not in api.asked[-1][2]
 
 
 def test_our_way_to_kfps_client_refuses_what_it_would_take_for_an_empty_list(api, kfp):
