@@ -90,11 +90,14 @@ class Way:
     @property
     def account(self) -> tuple[str, str] | None:
         """Namespace and name of the service account that the token is for, as the token itself
-        says; None if it does not.
+        says; None if it does not, or cannot be read.
         """
-        match = re.fullmatch(
-            r"system:serviceaccount:([^:]+):([^:]+)", str(claims(self._text()).get("sub"))
-        )
+        try:
+            text = self.token.read_text(encoding="utf-8") if self.token else ""
+        except (OSError, ValueError):
+            return None
+        subject = claims(text.strip()).get("sub")
+        match = re.fullmatch(r"system:serviceaccount:([\w.-]+):([\w.-]+)", str(subject))
         return (match[1], match[2]) if match else None
 
     def bearer(self) -> str | None:
@@ -105,7 +108,13 @@ class Way:
         """
         if self.token is None:
             return None
-        text = self._text()
+        try:
+            text = self.token.read_text(encoding="utf-8").strip()
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or "it is not text"
+            raise CourseError(
+                f"the token file {self.token} cannot be read ({reason}); {self.new_token()}."
+            ) from None
         if not text:
             raise CourseError(f"the token file {self.token} is empty; {self.new_token()}.")
         if COOKIE.search(text):
@@ -133,24 +142,15 @@ class Way:
                 f" {AUDIENCE} mounted at {MOUNTED}, which on the platform a notebook server has if"
                 ' "Allow access to Kubeflow Pipelines" was chosen among its configurations'
             )
+        namespace, name = self.account or ("NAMESPACE", "default-editor")
         audience = "" if urlsplit(self.endpoint).path == GATEWAY else f" --audience {AUDIENCE}"
-        file = self.token or "FILE"
-        named = "" if self.token else f", and name the file in {TOKEN}"
-        return ("write a new one there with" if self.token else "write a token to a file with") + (
-            f" `kubectl create token default-editor -n NAMESPACE --duration 8h{audience} >"
-            f" {file}`{named}"
+        command = (
+            f"`kubectl create token {name} -n {namespace} --duration 8h{audience} >"
+            f" {self.token or 'FILE'}`"
         )
-
-    def _text(self) -> str:
-        if self.token is None:
-            return ""
-        try:
-            return self.token.read_text(encoding="utf-8").strip()
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or "it is not text"
-            raise CourseError(
-                f"the token file {self.token} cannot be read ({reason}); {self.new_token()}."
-            ) from None
+        if self.token:
+            return f"write a new one there with {command}"
+        return f"write a token to a file with {command}, and name the file in {TOKEN}"
 
 
 def find() -> Way:

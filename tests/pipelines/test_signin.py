@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("at_home")
 
 EDITOR = {"sub": "system:serviceaccount:team-a:default-editor"}
 NEW_TOKEN = (
-    "write a new one there with `kubectl create token default-editor -n NAMESPACE --duration 8h"
+    "write a new one there with `kubectl create token default-editor -n {namespace} --duration 8h"
     " --audience pipelines.kubeflow.org > {file}`."
 )
 
@@ -179,7 +179,8 @@ def test_a_slash_at_the_end_of_an_endpoint_does_not_matter(monkeypatch, endpoint
 )
 def test_a_token_that_cannot_be_accepted_is_not_sent(api, signed, text, said):
     signed.write_text(text)
-    assert refusal() == (said + NEW_TOKEN).format(file=signed)
+    namespace = "team-a" if "expired at 2025" in said else "NAMESPACE"  # where the token says it
+    assert refusal() == (said + NEW_TOKEN).format(file=signed, namespace=namespace)
     assert api.asked == []
 
 
@@ -204,7 +205,7 @@ def test_a_token_file_that_cannot_be_read_is_named(api, monkeypatch, tmp_path):
     file = tmp_path / "absent"
     monkeypatch.setenv("KF_PIPELINES_SA_TOKEN_PATH", str(file))
     assert refusal() == f"the token file {file} cannot be read (No such file or directory); " + (
-        NEW_TOKEN.format(file=file)
+        NEW_TOKEN.format(file=file, namespace="NAMESPACE")
     )
     file.write_bytes(b"\xff\xfe")
     assert "cannot be read (it is not text)" in refusal()
@@ -274,7 +275,7 @@ def test_a_token_that_is_not_accepted_is_told_with_the_gates_reason(api, signed,
     api.tokens, api.gate = {"another"}, gate
     assert refusal() == (
         f"Kubeflow Pipelines at http://127.0.0.1:{api.port} does not accept the token in {signed}"
-        f" ({reason}); " + NEW_TOKEN.format(file=signed)
+        f" ({reason}); " + NEW_TOKEN.format(file=signed, namespace="team-a")
     )
 
 
