@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from sys import executable
+from typing import Any
 
 from kubeflow_workshop.errors import CourseError
 from kubeflow_workshop.objects import AbsentError, now
@@ -70,7 +71,7 @@ class Laptop:
         spec.refuse_on_laptop(pipeline)
         bound = spec.bind(pipeline, arguments or {})
         created = now(precise=True)
-        run = {
+        run: dict[str, Any] = {
             "run_id": str(uuid.uuid4()),
             "display_name": name or f"{pipeline.name} {created[:19].replace('T', ' ')}",
             "experiment_id": experiment or "Default",
@@ -152,6 +153,12 @@ class Laptop:
             raise CourseError(f"run {run} has several tasks {task}; give one: {', '.join(found)}.")
         log = store.log(found[0])
         return log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
+
+    def pages(self, run: str) -> dict[str, Path]:
+        """The HTML pages that the steps of a run have written, by task; open them in a browser."""
+        store = Store.find(self.state, run)
+        pages = {one["task_id"]: store.page(one["task_id"]) for one in store.tasks()}
+        return {task: page for task, page in pages.items() if page.is_file()}
 
     def pipeline(self, run: str) -> Path:
         """The file that a run runs: its own copy of it."""

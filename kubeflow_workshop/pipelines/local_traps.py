@@ -1,10 +1,11 @@
 """What kfp.local does otherwise than Kubeflow Pipelines, put right in one place.
 
 Taught in notebook 06. Most of these traps make a run succeed with a wrong result, without a word.
-Each function mends one of them in the running process, by putting a corrected function in the place
-of kfp's. For each there is a test in `tests/pipelines/test_local_traps.py` that shows what kfp.local
-does alone; when kfp mends it, that test turns red, and the function here can go. Only `runner`, a
-process of its own, calls them, so nothing changes for other users of kfp in your process.
+Each function mends one of them in the running process, by putting a corrected function in the
+place of kfp's. For each there is a test in `tests/pipelines/test_local_traps.py` that shows what
+kfp.local does alone; when kfp mends it, that test turns red, and the function here can go. Only
+`runner`, a process of its own, calls them, so nothing changes for other users of kfp in your
+process.
 
 The traps were seen in kfp 2.17.3.
 """
@@ -83,7 +84,11 @@ def condition_holds(condition: str, values: Mapping[str, object]) -> bool:
     for place in range(0, len(parts), 2):  # the others are texts in quotes
         for cel, python in _TO_PYTHON:
             parts[place] = re.sub(cel, python, parts[place])
-    names = {**_NAMES, "inputs": SimpleNamespace(parameter_values=values), "__builtins__": {}}
+    names: dict[str, object] = {
+        **_NAMES,
+        "inputs": SimpleNamespace(parameter_values=values),
+        "__builtins__": {},
+    }
     try:
         return bool(eval("".join(parts).strip(), names))
     except Exception as error:

@@ -13,13 +13,14 @@ leaves no folder in `/tmp`, installs nothing, and bears a blank in the path of P
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
 import traceback
 import warnings
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,10 @@ class Here(threading.local):
     task = ""
     code: int | None = None
     volumes: Mapping[str, Path] = {}
+
+    def begin(self, task: str) -> None:
+        """A task begins; it has no exit code until its process has run."""
+        self.task, self.code = task, None
 
 
 class Recorder:
@@ -122,8 +127,7 @@ class Recorder:
 
 def run(store: Store) -> None:
     """Run what a folder holds; how it goes stands there in the end."""
-    # compiled long before it is known that this runner, and not a Pod, reads it
-    warnings.simplefilter("ignore")
+    warnings.simplefilter("ignore")  # kfp.local tells of each step that its image is not used
     pipeline, plan = spec.read(store.pipeline), store.read_plan()
     recorder, here = Recorder(store, pipeline), Here()
     from kfp import components, local
@@ -167,13 +171,14 @@ def _watch(
         here.volumes = dict(
             _volumes(platforms["/".join(groups)].get("pvcMount", []), plan, given["io_store"])
         )
-        here.task, here.code = recorder.begin(here.path), None
+        here.begin(recorder.begin(here.path))
         try:
             outputs, ending = run_step(**given)
         except Exception as error:
             recorder.end(here.path, "FAILED", error={"message": str(error)})
             raise
         if ending is status.Status.SUCCESS:
+            _keep_pages(outputs, store.page(here.task))
             cached = here.code is None and given["task_spec"].caching_options.enable_cache
             shown = {name: _shown(value) for name, value in outputs.items()}
             recorder.end(here.path, "SUCCEEDED", cached=cached, outputs=shown)
@@ -202,8 +207,20 @@ def _watch(
     task_executor.execute_single_task = step
     orchestrator.run_enhanced_dag = group
     subprocess_task_handler.SubprocessTaskHandler = Handler
-    # so that a step that asks for the run's id is told the one that the door shows
+    # so that a step that asks for the run's id and name is told those that the door shows
     placeholder_utils.make_random_id = lambda: store.run
+    fill_in, name = placeholder_utils.replace_placeholders, store.get()["display_name"]
+    placeholder_utils.replace_placeholders = lambda **given: fill_in(
+        **{**given, "pipeline_resource_name": name}
+    )
+
+
+def _keep_pages(outputs: Mapping, page: Path) -> None:
+    """Copy a page that a step has written to where it is called .html, as browsers want it."""
+    for value in outputs.values():
+        if getattr(value, "schema_title", "") == "system.HTML":
+            page.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(value.uri, page)
 
 
 def _below(pipeline_resource_name: str, name: str) -> str:

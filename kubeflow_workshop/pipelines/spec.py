@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
+from itertools import pairwise
 from pathlib import Path
 
 from packaging.requirements import InvalidRequirement, Requirement
@@ -343,7 +344,7 @@ def source_of(container: Mapping) -> str | None:
     container.
     """
     words = [*container.get("command", []), *container.get("args", [])]
-    for script, source in zip(words, words[1:], strict=False):
+    for script, source in pairwise(words):
         if EXECUTOR in script and "mktemp" in script:
             return source
     return None

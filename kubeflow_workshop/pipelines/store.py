@@ -12,7 +12,9 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -73,6 +75,10 @@ class Store:
         """Where the log of a task is."""
         return self.folder / "logs" / f"{task}.log"
 
+    def page(self, task: str) -> Path:
+        """Where the HTML page that a task has written is."""
+        return self.folder / "pages" / f"{task}.html"
+
     @property
     def changed(self) -> tuple[int, ...]:
         """What differs when the run or its tasks have been written anew."""
@@ -91,7 +97,7 @@ class Store:
         self.keep(run, [])
 
     def read_plan(self) -> dict:
-        """What the runner is to do: `arguments`, `cache`, `cache_root`, `volumes`, `volume_root`."""
+        """What the runner is to do."""
         return _load(self._plan)
 
     def get(self) -> dict:
@@ -113,13 +119,22 @@ def ended(thing: Mapping) -> bool:
     return thing["state"] in ENDED
 
 
+def duration(thing: Mapping) -> float | None:
+    """Seconds that a task, or a run, took; None if it has not begun or not ended."""
+    begin = thing.get("start_time") or thing.get("created_at")
+    end = thing.get("end_time") or thing.get("finished_at")
+    if not (begin and end):
+        return None
+    return (datetime.fromisoformat(end) - datetime.fromisoformat(begin)).total_seconds()
+
+
 def _write(path: Path, content: object) -> None:
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(content, indent=1), encoding="utf-8")
     os.replace(partial, path)
 
 
-def _load(path: Path):  # type: ignore[no-untyped-def]
+def _load(path: Path) -> Any:
     """A document of ours.
 
     Raises:

@@ -135,14 +135,17 @@ def failures(frame: pd.DataFrame) -> pd.DataFrame:
     for schema in (types, order, values):
         if not found:
             found = _broken(schema(), frame)
-    places = {name: place for place, name in enumerate(["date", *COLUMNS])}
-    found.sort(key=lambda failure: places.get(failure[0], len(places)))  # days keep their order
     table = pd.DataFrame(found, columns=["column", "rule", "day", "value"])
-    return table.astype({"day": "datetime64[ns]"})
+    places = {name: place for place, name in enumerate(["date", *COLUMNS])}
+    return table.astype({"day": "datetime64[ns]"}).sort_values(
+        ["column", "rule", "day"],
+        key=lambda part: part.map(places) if part.name == "column" else part,
+        ignore_index=True,
+    )
 
 
 def _broken(schema: "pa.DataFrameSchema", frame: pd.DataFrame) -> list[tuple]:
-    """What pandera finds, in the words of this module; by rule and day."""
+    """What pandera finds, in the words of this module; in no order."""
     import pandera.pandas as pa
 
     try:
@@ -153,10 +156,8 @@ def _broken(schema: "pa.DataFrameSchema", frame: pd.DataFrame) -> list[tuple]:
         cases = error.failure_cases
     else:
         return []
-    # pandera gives the days of a rule in no order, and sometimes all as text
-    cases["index"] = pd.to_datetime(cases["index"])
     found = []
-    for case in cases.sort_values(["check", "index"], kind="stable").itertuples(index=False):
+    for case in cases.itertuples(index=False):
         column, rule, value, day = case.column, case.check, case.failure_case, case.index
         if rule in _ACROSS and column != _ACROSS[rule][0]:
             continue  # of a rule that compares columns, pandera names them all
@@ -170,7 +171,9 @@ def _broken(schema: "pa.DataFrameSchema", frame: pd.DataFrame) -> list[tuple]:
             column, rule = "date", "must be the name of the index"
         elif rule == _ENOUGH:
             column, value = "date", len(frame)
-        found.append((column, rule, day, value))
+        elif column == "date":
+            day = value  # some releases of pandera give the row's number
+        found.append((column, rule, pd.to_datetime(day), value))
     return found
 
 

@@ -76,17 +76,10 @@ def load(
         CourseError: if the ticker or source is unknown, the range is the wrong way round or outside
             the data, or Yahoo! Finance does not answer.
     """
-    if source not in SOURCES:
-        raise CourseError(f"source {source!r} is unknown; use one of {', '.join(SOURCES)}.")
+    _require(ticker, source)
     first, last = _range(start, end)
     if source == "yahoo":
         return _yahoo(ticker.upper(), first, last)
-    known = cards()
-    if ticker.upper() not in known:
-        raise CourseError(
-            f"ticker {ticker!r} is not among the bundled series ({', '.join(known)}); use one of"
-            " them, a file of your own (--csv PATH), or the live source (--source yahoo)."
-        )
     return _between(
         read_csv(course_file(f"datasets/{ticker.upper()}.csv")), first, last, ticker.upper()
     )
@@ -159,6 +152,30 @@ def fingerprint(prices: pd.DataFrame) -> str:
         for day, price in zip(prices.index, prices["adj_close"].tolist(), strict=True)
     )
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def edition(ticker: str, source: str = "bundled") -> str:
+    """What a cache may remember the prices of a stock by. The bundled ones change with their file
+    only; the live ones may be others at every moment, so two editions are never the same.
+
+    Taught in notebook 06.
+
+    Raises:
+        CourseError: if the ticker or source is unknown.
+    """
+    _require(ticker, source)
+    return datetime.now(UTC).isoformat() if source == "yahoo" else cards()[ticker.upper()]["sha256"]
+
+
+def _require(ticker: str, source: str) -> None:
+    """Raise CourseError unless there may be such prices."""
+    if source not in SOURCES:
+        raise CourseError(f"source {source!r} is unknown; use one of {', '.join(SOURCES)}.")
+    if source == "bundled" and ticker.upper() not in (known := cards()):
+        raise CourseError(
+            f"ticker {ticker!r} is not among the bundled series ({', '.join(known)}); use one of"
+            " them, a file of your own (--csv PATH), or the live source (--source yahoo)."
+        )
 
 
 def _range(start: str | date | None, end: str | date | None) -> tuple[date | None, date | None]:

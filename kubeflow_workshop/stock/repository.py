@@ -64,7 +64,7 @@ def describe(directory: Path, about: Mapping) -> None:
     files = {
         path.relative_to(directory).as_posix(): _sha256(path)
         for path in sorted(directory.rglob("*"))
-        if path.is_file()
+        if path.is_file() and path != directory / CARD
     }
     _write_card(directory, {**about, "files": files})
 

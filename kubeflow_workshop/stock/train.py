@@ -14,7 +14,7 @@ there is none.
 import argparse
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -190,10 +190,20 @@ def judge(version: Path, frame: pd.DataFrame) -> Judged:
             f" {data['last_day']}, SHA-256 {data['sha256'][:12]}…); give these, or train a version"
             " on the new ones."
         )
-    made = windows(frame["adj_close"], described["hyperparameters"]["window"])
-    test = split_by_date(made, data["validation_from"], data["test_from"]).test
+    test = test_days(described, frame)
     forecast = model.forecast(network, test)
     return Judged(described, test, forecast, evaluate.score(forecast, test))
+
+
+def test_days(card: Mapping, frame: pd.DataFrame) -> Windows:
+    """The windows on which a model version is judged: those of the test days that its card names.
+
+    Args:
+        card: of the version.
+        frame: the prices that it was trained on.
+    """
+    made = windows(frame["adj_close"], card["hyperparameters"]["window"])
+    return split_by_date(made, card["data"]["validation_from"], card["data"]["test_from"]).test
 
 
 def _finite(value: float) -> float | None:

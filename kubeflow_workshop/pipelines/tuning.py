@@ -1,0 +1,55 @@
+"""The pipeline's step that tunes: it creates the case study's Experiment, and waits for it.
+
+Taught in notebook 06. Where the step runs as a Pod, the Experiment is created on that cluster; here
+it runs in processes, and is kept where `workshop tune list` finds it.
+"""
+
+import os
+import uuid
+
+from kubeflow_workshop import case_study
+from kubeflow_workshop.katib import connect
+
+
+def search(
+    ticker: str, source: str, start: str, end: str, network: str, epochs: int, trials: int
+) -> dict:
+    """The hyperparameters with the smallest validation error.
+
+    Args:
+        ticker, source, start, end: the prices; an empty day stands for the whole series.
+        network, epochs: of each trial.
+        trials: how many.
+
+    Returns:
+        `window`, `units` and `learning_rate`.
+
+    Raises:
+        CourseError: if the Experiment cannot be created, or none of its trials succeeds.
+    """
+    if "KUBERNETES_SERVICE_HOST" in os.environ:  # every Pod has it
+        os.environ.setdefault("WORKSHOP_TARGET", "cluster")
+    days = {"start": start, "end": end}
+    arguments = [
+        f"--ticker={ticker}",
+        f"--source={source}",
+        *(f"--{name}={day}" for name, day in days.items() if day),
+        f"--network={network}",
+        f"--epochs={epochs}",
+    ]
+    door = connect()
+    name = door.create(
+        case_study.experiment(
+            name=f"stock-{ticker.lower()}-{uuid.uuid4().hex[:6]}",
+            max_trials=trials,
+            arguments=arguments,
+        )
+    )
+    door.wait(name)
+    best = {one["name"]: one["value"] for one in door.best(name)["parameterAssignments"]}
+    print(f"Experiment {name}: {best}")
+    return {
+        "window": int(best["window"]),
+        "units": int(best["units"]),
+        "learning_rate": float(best["learning-rate"]),
+    }
