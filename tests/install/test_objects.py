@@ -18,9 +18,9 @@ from kubeflow_workshop import IMAGE, case_study
 from kubeflow_workshop.errors import CourseError
 from kubeflow_workshop.katib import cluster, spec
 from kubeflow_workshop.katib.plan import substitute
-from kubeflow_workshop.pipelines import signin
+from kubeflow_workshop.pipelines import signin, tuning
 from tests.install.conftest import ROOT
-from tests.katib.stand_in import StandIn, kubeconfig, serving
+from tests.katib.stand_in import StandIn, end, kubeconfig, serving
 
 VERSION = json.loads((ROOT / "install/versions.json").read_text())["node"]["version"].removeprefix(
     "v"
@@ -186,21 +186,30 @@ def test_the_role_grants_what_the_code_asks_for_and_no_more(monkeypatch, tmp_pat
 
 
 def test_the_step_that_tunes_may_do_what_it_does_and_no_more(monkeypatch, tmp_path):
-    """It creates an Experiment, waits until it has ended, and reads the best trial."""
+    """As it runs where Pipelines are installed alone: in their own namespace."""
+    chosen = {"window": "5", "units": "32", "learning-rate": "0.01"}
+    best = [{"name": name, "value": value} for name, value in chosen.items()]
     with serving(StandIn()) as api:
         server = f"http://127.0.0.1:{api.port}"
-        config = kubeconfig(tmp_path / "config", server, namespace=steps.NAMESPACE)
+        config = kubeconfig(tmp_path / "config", server, namespace=signin.PLATFORM)
         monkeypatch.setenv("KUBECONFIG", str(config))
-        door = cluster.Cluster()
-        name = door.create(spec.read(ROOT / "tutorials/artifacts/stock-lstm.yaml"))
+        monkeypatch.setenv("WORKSHOP_TARGET", "cluster")
+        created: list[dict] = []
+        api.controller = created.append
 
-        with pytest.raises(CourseError, match="goes on there"):
-            door.wait(name, timeout=0.1)
-        best = {"currentOptimalTrial": {"bestTrialName": "one", "parameterAssignments": []}}
-        ended = {"conditions": [{"type": "Succeeded", "status": "True"}]}
-        api.put("experiments", door.get(name) | {"status": best | ended})
-        door.wait(name)
-        door.best(name)
+        def ended(handler: object) -> None:
+            status = {
+                "conditions": [{"type": "Succeeded", "status": "True"}],
+                "currentOptimalTrial": {"bestTrialName": "one", "parameterAssignments": best},
+            }
+            api.put("experiments", created[0] | {"status": status})
+            end(handler)
+
+        api.watches = [ended]
+        found = tuning.search("IBM", "bundled", "", "", "talk", epochs=1, trials=2)
+    assert found == {"window": 5, "units": 32, "learning_rate": 0.01}
+    (experiment,) = created
+    assert experiment["metadata"]["namespace"] == steps.NAMESPACE
     assert granted("tuning-step") == asked(api)
 
 
