@@ -2,12 +2,15 @@
 
 import base64
 import json
+from pathlib import Path
 
 import pytest
 
 from kubeflow_workshop import kube
 from kubeflow_workshop.errors import CourseError
 from kubeflow_workshop.pipelines import signin
+from kubeflow_workshop.pipelines.laptop import Laptop
+from tests.pipelines.small import compile_all
 
 
 def token(**claims: object) -> str:
@@ -40,3 +43,13 @@ def at_home(monkeypatch, tmp_path):
     )
     monkeypatch.setattr(signin, "MOUNTED", tmp_path / "pipelines/token")
     monkeypatch.setattr(kube, "PAUSE", 0.01)
+
+
+@pytest.fixture(scope="session")
+def files(tmp_path_factory) -> dict[str, Path]:
+    return compile_all(tmp_path_factory.mktemp("compiled"))
+
+
+@pytest.fixture(scope="module")
+def laptop(tmp_path_factory) -> Laptop:
+    return Laptop(tmp_path_factory.mktemp("state"))
