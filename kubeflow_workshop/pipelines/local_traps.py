@@ -11,10 +11,9 @@ The traps were seen in kfp 2.17.3.
 """
 
 import json
-import os
 import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,24 +23,19 @@ _TO_PYTHON = ((r"&&", " and "), (r"\|\|", " or "), (r"!(?!=)", " not "))
 _NAMES = {"true": True, "false": False, "null": None, "int": int, "double": float, "string": str}
 
 
-def mend(task_name: Callable[[], str]) -> None:
-    """Mend all of them.
-
-    Args:
-        task_name: tells the name of the task that runs in this thread.
-    """
+def mend() -> None:
+    """Mend all of them."""
     conditions()
     loop_items()
     empty_loops()
     one_of_artifacts()
-    folders(task_name)
     cached_metrics()
 
 
 def conditions() -> None:
     """Conditions that were false without a word: on a number with a decimal point (`name 'double'
     is not defined`, kubeflow/pipelines#13313), on a text with a quote in it, on a named output of
-    a task, on a field of a loop's item. One that cannot be evaluated is an error now.
+    a task. One that cannot be evaluated is an error now.
     """
     from kfp.local.orchestrator import enhanced_dag_orchestrator as orchestrator
     from kfp.local.orchestrator.orchestrator_utils import OrchestratorUtils
@@ -97,8 +91,7 @@ def condition_holds(condition: str, values: Mapping[str, object]) -> bool:
 
 def loop_items() -> None:
     """In a ParallelFor, *every* output of an earlier task that the loop's body uses was replaced by
-    the loop's item. The items were not found in a named output of a task; and the fields of items
-    that a task had made were wrong.
+    the loop's item, and a loop over a named output of a task found no items.
     """
     from kfp.compiler import pipeline_spec_builder
     from kfp.local.orchestrator import enhanced_dag_orchestrator as orchestrator
@@ -172,24 +165,6 @@ def one_of_artifacts() -> None:
         return found
 
     OrchestratorUtils.get_dag_output_artifacts = classmethod(outputs)
-
-
-def folders(task_name: Callable[[], str]) -> None:
-    """Two tasks of one component, and two calls of one pipeline in a pipeline, wrote to the same
-    folder, the later over the earlier. The folder is called after the task now, and lies in that of
-    the group which it is in.
-    """
-    from kfp.local import executor_input_utils
-    from kfp.local.orchestrator import task_spec_utils
-
-    def root(pipeline_root: str, pipeline_resource_name: str, task_resource_name: str) -> str:
-        return os.path.join(pipeline_root, pipeline_resource_name, task_name())
-
-    def nested(task_name: str, pipeline_resource_name: str) -> str:
-        return f"{pipeline_resource_name}/{task_name}"
-
-    executor_input_utils.construct_local_task_root = root
-    task_spec_utils.get_nested_pipeline_resource_name = nested
 
 
 def cached_metrics() -> None:

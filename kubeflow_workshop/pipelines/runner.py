@@ -39,7 +39,6 @@ class Here(threading.local):
     """The step that this thread runs."""
 
     path = ""
-    name = ""
     task = ""
     code: int | None = None
     volumes: Mapping[str, Path] = {}
@@ -132,7 +131,7 @@ def run(store: Store) -> None:
     recorder, here = Recorder(store, pipeline), Here()
     from kfp import components, local
 
-    local_traps.mend(lambda: here.name)
+    local_traps.mend()
     _watch(recorder, here, pipeline, plan, store)
     local.init(
         runner=local.SubprocessRunner(use_venv=False),
@@ -159,14 +158,13 @@ def _watch(
     """
     from kfp.local import placeholder_utils, status, subprocess_task_handler
     from kfp.local.orchestrator import enhanced_dag_orchestrator as orchestrator
-    from kfp.local.orchestrator import task_executor
+    from kfp.local.orchestrator import task_executor, task_spec_utils
 
     platforms = {"/".join(step.path): step.platform for step in pipeline.steps()}
     run_step, run_group = task_executor.execute_single_task, orchestrator.run_enhanced_dag
 
     def step(**given: Any) -> Any:
-        here.name = given["task_name"]
-        here.path = _below(given["pipeline_resource_name"], here.name)
+        here.path = _below(given["pipeline_resource_name"], given["task_name"])
         groups = [_TURN.sub("", group) for group in here.path.split("/")]
         here.volumes = dict(
             _volumes(platforms["/".join(groups)].get("pvcMount", []), plan, given["io_store"])
@@ -204,6 +202,10 @@ def _watch(
             here.code = _run_step(self.full_command, self.env_vars, here, store)
             return status.Status.FAILURE if here.code else status.Status.SUCCESS
 
+    # a group is told the way to it, so that each task knows the groups that it is in
+    task_spec_utils.get_nested_pipeline_resource_name = lambda task_name, pipeline_resource_name: (
+        f"{pipeline_resource_name}/{task_name}"
+    )
     task_executor.execute_single_task = step
     orchestrator.run_enhanced_dag = group
     subprocess_task_handler.SubprocessTaskHandler = Handler

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -352,9 +353,11 @@ def source_of(container: Mapping) -> str | None:
 
 def packages(container: Mapping) -> list[str]:
     """The packages that a component made from a function would install first."""
-    found = []
-    for word in container.get("command", []):
-        if "pip install" in word and EXECUTOR not in word:
-            for install in re.findall(r"pip install[^&\n]*", word):
-                found += re.findall(r"'([^'-][^']*)'", install)
-    return found
+    return [
+        word
+        for script in container.get("command", [])
+        if EXECUTOR not in script
+        for install in re.findall(r"pip install([^&\n]*)", script)
+        for word in shlex.split(install)
+        if not word.startswith("-") and "://" not in word
+    ]

@@ -2,12 +2,15 @@
 
 import base64
 import json
+from pathlib import Path
 
 import pytest
 
 from kubeflow_workshop import kube
 from kubeflow_workshop.errors import CourseError
 from kubeflow_workshop.pipelines import signin
+from kubeflow_workshop.pipelines.laptop import Laptop
+from tests.pipelines.small import compile_all
 
 
 def token(**claims: object) -> str:
@@ -27,6 +30,18 @@ def sentence(do, *arguments, **options) -> str:
     assert "c2lnbmF0dXJl" not in said
     assert "secret" not in said
     return said
+
+
+@pytest.fixture(scope="session")
+def files(tmp_path_factory) -> dict[str, Path]:
+    """Small pipelines, compiled once."""
+    return compile_all(tmp_path_factory.mktemp("compiled"))
+
+
+@pytest.fixture(scope="module")
+def laptop(tmp_path_factory) -> Laptop:
+    """One door for all tests of a module."""
+    return Laptop(tmp_path_factory.mktemp("state"))
 
 
 @pytest.fixture
