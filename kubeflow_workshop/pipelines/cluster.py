@@ -58,8 +58,8 @@ class Cluster:
         """Find the way; nothing is sent yet."""
         self._connection = signin.Connection(signin.find())
         self._chosen = namespace
-        # kfp's client itself takes four seconds to import, and adds nothing for what we ask: it
-        # prints links, takes a login page for an empty list, and waits for ever for a run that was
+        # kfp's client itself takes seconds to import, and adds nothing to what we ask: it prints
+        # links, takes a login page for an empty list, and waits for ever for a run that was
         # cancelled
         import kfp_server_api
 
