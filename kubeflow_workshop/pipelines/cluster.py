@@ -6,6 +6,7 @@ import json
 import math
 import re
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -57,8 +58,8 @@ class Cluster:
         """Find the way; nothing is sent yet."""
         self._connection = signin.Connection(signin.find())
         self._chosen = namespace
-        # kfp's client itself takes four seconds to import, and adds nothing for what we ask: it
-        # prints links, takes a login page for an empty list, and waits for ever for a run that was
+        # kfp's client itself takes seconds to import, and adds nothing to what we ask: it prints
+        # links, takes a login page for an empty list, and waits for ever for a run that was
         # cancelled
         import kfp_server_api
 
@@ -312,32 +313,31 @@ class Cluster:
         """
         details = (run.get("run_details") or {}).get("task_details") or []
         pipeline = spec.Pipeline(run["run_id"], self._spec(run) if details else {}, {})
-        steps = [_Place(pipeline, step) for step in pipeline.steps()] if pipeline.spec else []
+        steps = _places(pipeline) if pipeline.spec else []
         nodes = [node for one in details for node in _next(one)]
         workflow = nodes[0].rpartition("-")[0] if nodes else ""
         numbers = sorted({int(loop[1]) for one in details if (loop := LOOP.match(_name(one)))})
         places = {
-            _node(f"{workflow}.{step.path(turn)}.executor"): turn
+            _node(f"{workflow}.{step.path(turn)}.executor"): (step, turn)
             for step in steps
             for turn in step.turns(numbers)
         }
+        first = {step.name: step for step in reversed(steps)}
+        found: dict[_Place, list[tuple[int, ...] | None]] = {step: [] for step in steps}
         made = []
-        for step in steps:
-            begun = [one for one in details if _name(one) == step.name]
-            turns = [
-                next((places[node] for node in _next(one) if node in places), None) for one in begun
-            ]
-            made += [
-                _task(one, turn or (), run["run_id"])
-                for one, turn in zip(begun, turns, strict=True)
-            ]
+        for one in details:
+            if likely := first.get(_name(one)):
+                lost = likely, None
+                step, turn = next((places[node] for node in _next(one) if node in places), lost)
+                found[step].append(turn)
+                made.append(_task(one, step, turn, run["run_id"]))
+        for step, turns in found.items():
             # a step of a group that was skipped has no node: it is shown if there is no doubt
             never = [turn for turn in step.turns(numbers) if turn not in turns]
             skipped = [one for one in details if _skipped(one) and _name(one) in step.groups]
             if None not in turns and len(skipped) == len(never):
-                for turn in never:
-                    node = {"task_id": step.path(turn), "display_name": step.name}
-                    made.append(_task(node | {"state": "SKIPPED"}, turn, run["run_id"]))
+                node = {"display_name": step.name, "state": "SKIPPED"}
+                made += [_task(node, step, turn, run["run_id"]) for turn in never]
         return sorted(made, key=lambda task: task.get("start_time", "9"))
 
     def _spec(self, run: Mapping) -> dict:
@@ -360,19 +360,24 @@ class _Place:
     Source: backend/src/v2/compiler/argocompiler/dag.go of kubeflow/pipelines.
     """
 
-    def __init__(self, pipeline: spec.Pipeline, step: spec.Step):
+    def __init__(self, pipeline: spec.Pipeline, step: spec.Step, alone: bool):
+        """`alone`: no other step has its name."""
         self.name, self.groups = step.name, set(step.path[:-1])
-        self._parts, self._loops = ["root"], 0
+        parts, groups, self._loops = ["root"], [], 0
         within: Mapping = pipeline.spec["root"]
         for group in step.path[:-1]:
             task = within["dag"]["tasks"][group]
-            self._parts.append(group)
+            parts.append(group)
+            groups.append(group)
             if "parameterIterator" in task or "artifactIterator" in task:
                 number = f"{{{self._loops}}}"
-                self._parts += [f"iteration-iterations({number}:{number})", "iteration-item"]
+                parts += [f"iteration-iterations({number}:{number})", "iteration-item"]
+                groups[-1] += f"-iteration-{number}"
                 self._loops += 1
             within = pipeline.component(task)
-        self._parts.append(step.name)
+        loops = [f"{{{loop}}}" for loop in range(self._loops)]
+        self._path = ".".join([*parts, step.name])
+        self._name = ".".join([step.name, *loops] if alone else [*groups, step.name])
 
     def turns(self, numbers: Sequence[int]) -> list[tuple[int, ...]]:
         """Every turn of the loops around it that there may be: one number for each loop."""
@@ -380,7 +385,16 @@ class _Place:
 
     def path(self, turn: Sequence[int]) -> str:
         """The path of its node in this turn."""
-        return ".".join(self._parts).format(*turn)
+        return self._path.format(*turn)
+
+    def task_id(self, turn: Sequence[int]) -> str:
+        """What people call it in this turn, as on a laptop: `train.0`."""
+        return self._name.format(*turn)
+
+
+def _places(pipeline: spec.Pipeline) -> list[_Place]:
+    names = Counter(step.name for step in pipeline.steps())
+    return [_Place(pipeline, step, names[step.name] == 1) for step in pipeline.steps()]
 
 
 def _node(path: str) -> str:
@@ -407,9 +421,14 @@ def _skipped(detail: Mapping) -> bool:
     return detail.get("state") == "SKIPPED"
 
 
-def _task(detail: Mapping, turn: Sequence[int], run: str) -> dict:
-    """A node as a step."""
-    task = _timed(detail) | {"iteration": ".".join(map(str, turn)), "cached": None}
+def _task(detail: Mapping, step: _Place, turn: Sequence[int] | None, run: str) -> dict:
+    """A node as a step; where its turn is not known it keeps the id that Pipelines gave it."""
+    known = (
+        {"iteration": ""}
+        if turn is None
+        else {"task_id": step.task_id(turn), "iteration": ".".join(map(str, turn))}
+    )
+    task = _timed(detail) | known | {"cached": None}
     if task["state"] == "FAILED" and not (task.get("error") or {}).get("message"):
         log = f"`workshop pipeline logs {run} {task['task_id']}`"
         task["error"] = {"message": f"Pipelines do not say why; {log} shows what it printed"}
@@ -440,8 +459,8 @@ def _chosen(tasks: Sequence[dict], named: str, run: str) -> dict:
     if len(found) == 1:
         return found[0]
     if found:
-        turns = ", ".join(f"{one['task_id']} (turn {one['iteration'] or '?'})" for one in found)
-        raise CourseError(f"run {run} has {len(found)} steps {named}; name one of them: {turns}.")
+        several = ", ".join(one["task_id"] for one in found)
+        raise CourseError(f"run {run} has {len(found)} steps {named}; name one of them: {several}.")
     names = ", ".join(dict.fromkeys(one["display_name"] for one in tasks)) or "none yet"
     raise AbsentError(f"run {run} has no step {named}; its steps are: {names}.")
 

@@ -15,8 +15,8 @@ the first two are kfp's own; the others follow their pattern.
   that of the token's service account.
 
 A token is read from its file before each request, so a renewed one counts at once. A browser's
-cookie is never used: it is a whole login, it ends unannounced, and a password or a second factor
-cannot be typed by a program.
+cookie is never used: it may do all that the person may, it ends without notice, and a program
+cannot renew it where a login asks for a second factor.
 Source: https://www.kubeflow.org/docs/components/pipelines/user-guides/core-functions/connect-api/,
 and for tokens at the gateway common/oauth2-proxy/ of kubeflow/community-distribution.
 """
@@ -38,7 +38,7 @@ from kubeflow_workshop.errors import CourseError
 from kubeflow_workshop.kube import ANSWER_WITHIN, AwayError, why_no_answer, why_no_trust
 from kubeflow_workshop.objects import AbsentError
 
-if TYPE_CHECKING:  # kfp takes four seconds to import, its generated client a quarter of one
+if TYPE_CHECKING:  # kfp takes seconds to import, and its generated client a quarter of one
     import kfp
     from kfp_server_api import ApiClient, ApiException, Configuration
 
@@ -62,8 +62,8 @@ LAPTOP = "set WORKSHOP_TARGET=laptop to run here"
 COOKIE = re.compile(
     r"^(cookie:|oauth2_proxy|authservice_session|_oauth2_proxy)|^[^=\s]+=[^;]+;", re.I
 )
-LOGIN = re.compile(r"/dex/|/oauth2/|/login|/auth\b|sign.?in|log.?in|oauth2.?proxy", re.I)
-"""What an address or a page of a login looks like: Dex, oauth2-proxy and their kin."""
+LOGIN = re.compile(r"/dex/|/oauth2/|/auth\b|\b(sign|log).?in\b|oauth2.?proxy", re.I)
+"""What an address or a page of a login looks like: of Dex, oauth2-proxy and others."""
 
 
 @dataclass(frozen=True)

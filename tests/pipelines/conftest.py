@@ -32,6 +32,18 @@ def sentence(do, *arguments, **options) -> str:
     return said
 
 
+@pytest.fixture(scope="session")
+def files(tmp_path_factory) -> dict[str, Path]:
+    """Small pipelines, compiled once."""
+    return compile_all(tmp_path_factory.mktemp("compiled"))
+
+
+@pytest.fixture(scope="module")
+def laptop(tmp_path_factory) -> Laptop:
+    """One door for all tests of a module."""
+    return Laptop(tmp_path_factory.mktemp("state"))
+
+
 @pytest.fixture
 def at_home(monkeypatch, tmp_path):
     """No cluster and no login of the machine that runs the tests, and no long pauses."""
@@ -43,13 +55,3 @@ def at_home(monkeypatch, tmp_path):
     )
     monkeypatch.setattr(signin, "MOUNTED", tmp_path / "pipelines/token")
     monkeypatch.setattr(kube, "PAUSE", 0.01)
-
-
-@pytest.fixture(scope="session")
-def files(tmp_path_factory) -> dict[str, Path]:
-    return compile_all(tmp_path_factory.mktemp("compiled"))
-
-
-@pytest.fixture(scope="module")
-def laptop(tmp_path_factory) -> Laptop:
-    return Laptop(tmp_path_factory.mktemp("state"))

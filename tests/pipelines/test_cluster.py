@@ -268,6 +268,10 @@ def run_of(api, **more: object) -> str:
     return api.put(pipeline_spec={"pipeline_spec": PIPELINE, "platform_spec": PLATFORM}, **more)
 
 
+def ids(tasks: list[dict]) -> list[str]:
+    return [task["task_id"] for task in tasks]
+
+
 def shown(tasks: list[dict]) -> list[tuple[str, str, str]]:
     return [(task["display_name"], task["iteration"], task["state"]) for task in tasks]
 
@@ -283,6 +287,7 @@ def test_the_tasks_are_the_steps_of_the_file_each_turn_of_a_loop_for_itself(api)
         ("register", "1", "SUCCEEDED"),
         ("compare", "", "RUNNING"),
     ]
+    assert ids(tasks) == ["fetch", "train.0", "register.0", "train.1", "register.1", "compare"]
     assert "end_time" not in tasks[-1]
     assert tasks[0]["end_time"] == "2026-11-25T08:01:00Z"
     assert all(task["cached"] is None for task in tasks)
@@ -292,6 +297,41 @@ def test_a_step_that_the_gate_skips_is_shown_in_its_turn(api):
     run = run_of(api, **played(1, 11, tickers=12))
     skipped = [turn for name, turn, state in shown(Cluster().tasks(run)) if state == "SKIPPED"]
     assert skipped == ["1", "11"]
+    assert ids(Cluster().tasks(run))[-2:] == ["register.1", "register.11"]
+
+
+def test_steps_of_one_name_in_two_groups_are_told_apart(api):
+    """As in both branches of a condition."""
+    again = yaml.safe_load(yaml.safe_dump(PIPELINE))
+    tasks = again["components"]["comp-condition-2"]["dag"]["tasks"]
+    tasks["train"] = tasks.pop("register")
+    run = api.put(pipeline_spec=again, **renamed("register", "train"))
+    inside = "for-loop-1-iteration-{}"
+    assert set(ids(Cluster().tasks(run))) == {
+        "fetch",
+        "compare",
+        *(f"{inside.format(turn)}.train" for turn in range(2)),
+        *(f"{inside.format(turn)}.condition-2.train" for turn in range(2)),
+    }
+
+
+def renamed(old: str, new: str) -> dict:
+    """The nodes of a run of the file in which a step is called otherwise."""
+    made = played()
+    for task in made["run_details"]["task_details"]:
+        if task["display_name"] == old:
+            turn = task["child_tasks"][0]["pod_name"] == identity(
+                f"tickers-x7k2p.{LOOP.format(1)}.condition-2.{old}.executor"
+            )
+            node = f"tickers-x7k2p.{LOOP.format(int(turn))}.condition-2.{new}.executor"
+            task |= {"display_name": new, "child_tasks": [{"pod_name": identity(node)}]}
+    return made
+
+
+def test_a_node_that_cannot_be_placed_keeps_its_id(api):
+    details = nodes("tickers-x7k2p", (f"{LOOP.format(0)}.train", "SUCCEEDED", ["elsewhere"]))
+    assert shown(Cluster().tasks(run_of(api, **details))) == [("train", "", "SUCCEEDED")]
+    assert ids(Cluster().tasks(run_of(api, **details))) == ["task-0"]
 
 
 def test_a_step_that_was_not_begun_yet_is_not_shown(api):
@@ -314,7 +354,7 @@ def test_a_failed_step_says_where_to_look(api):
     run = run_of(api, state="FAILED", **details)
     (task,) = Cluster().tasks(run)
     assert task["error"]["message"] == (
-        f"Pipelines do not say why; `workshop pipeline logs {run} task-0` shows what it printed"
+        f"Pipelines do not say why; `workshop pipeline logs {run} fetch` shows what it printed"
     )
     details["run_details"]["task_details"][0]["error"] = {"code": 2, "message": "out of memory"}
     api.runs[run] |= details
@@ -352,14 +392,12 @@ def test_the_log_of_a_step_is_that_of_its_pod_in_its_turn(api, kubernetes):
         kubernetes.log(f"train-{turn}", "main", f"Training-MAE=0.{turn}\n")
     kubernetes.put("pods", pod("driver", f"{LOOP.format(1)}.train-driver", run, "kubeflow", 9))
     cluster = Cluster()
-    trains = [task for task in cluster.tasks(run) if task["display_name"] == "train"]
-    assert [cluster.logs(run, task["task_id"]) for task in trains] == [
+    assert [cluster.logs(run, f"train.{turn}") for turn in range(2)] == [
         "Training-MAE=0.0\n",
         "Training-MAE=0.1\n",
     ]
     assert sentence(cluster.logs, run, "train") == (
-        f"run {run} has 2 steps train; name one of them: {trains[0]['task_id']} (turn 0),"
-        f" {trains[1]['task_id']} (turn 1)."
+        f"run {run} has 2 steps train; name one of them: train.0, train.1."
     )
 
 

@@ -373,6 +373,7 @@ def test_the_gateways_path_is_wrong_where_pipelines_are_alone(api, monkeypatch):
         (200, b'"text"', "(it answers, but not as Pipelines do);"),
         (200, b"", "(it answers, but not as Pipelines do);"),
         (200, DASHBOARD, '(it shows the web page "Kubeflow Central Dashboard");'),
+        (200, b"<p>Logging, design inside</p>", "(it shows the web page);"),
         (301, b"", "(it leads on to nowhere);"),
     ],
 )
