@@ -8,18 +8,20 @@ import functools
 import inspect
 import io
 import json
+import linecache
 import math
 import re
 import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
+from html import escape
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from IPython.display import Code
+from IPython.display import HTML, Code
 
 from kubeflow_workshop import REPOSITORY
 from kubeflow_workshop.errors import CourseError
@@ -45,6 +47,36 @@ def show(thing: object, docstring: bool = True) -> Code:
     """
     source = inspect.getsource(thing)  # type: ignore[arg-type]
     return Code(source if docstring else _without_docstrings(source), language="python")
+
+
+def beside(thing: object, yaml: str) -> HTML:
+    """The source of a function on the left, and what was made of it on the right, for the page.
+
+    Used in notebook 06, for a pipeline and its YAML.
+
+    Args:
+        thing: a function written in Python.
+        yaml: a text.
+    """
+    columns = "".join(
+        f'<div style="flex: 1 1 24em; overflow-x: auto">{code._repr_html_()}</div>'
+        for code in (show(thing), Code(yaml, language="yaml"))
+    )
+    return HTML(f'<div style="display: flex; flex-wrap: wrap; gap: 1.5em">{columns}</div>')
+
+
+def page(path: str | Path, height: int = 640) -> HTML:
+    """A page of HTML, such as a pipeline's step has written, in a frame of its own.
+
+    Used in notebook 06. The page is kept in the notebook, and its style stays within the frame.
+
+    Args:
+        path: of the file.
+        height: of the frame, in pixels.
+    """
+    text = escape(Path(path).read_text(encoding="utf-8"))
+    frame = f'<iframe srcdoc="{text}" width="100%" height="{height}" sandbox></iframe>'
+    return HTML(f"<div>{frame}</div>")  # IPython warns of what begins with a frame
 
 
 def _without_docstrings(source: str) -> str:
@@ -136,8 +168,11 @@ def _solve(exercise: str, path: Path, cells: tuple[tuple[str, str], ...]) -> _Ex
     key: dict[str, Any] = {}
     with contextlib.redirect_stdout(io.StringIO()):  # what it prints would give it away
         for role in ("solution", "key"):
-            for source in (source for tag, source in cells if tag == role):
-                exec(compile(source, f"{path.name}, {exercise}, {role}", "exec"), key)
+            for number, source in enumerate(source for tag, source in cells if tag == role):
+                name = f"{path.name}, {exercise}, {role} {number}"
+                # a component of a pipeline asks for its own source
+                linecache.cache[name] = len(source), None, source.splitlines(True), name
+                exec(compile(source, name, "exec"), key)
     return _Exercise(
         where=(
             f"{SOLUTIONS}/{path.name}"
