@@ -162,17 +162,23 @@ def _cells(exercise: str) -> tuple[Path, tuple[tuple[str, str], ...]]:
     )
 
 
+def _run(path: Path, cells: tuple[tuple[str, str], ...]) -> dict[str, Any]:
+    """What the solution and the key of an exercise set."""
+    found: dict[str, Any] = {}
+    with contextlib.redirect_stdout(io.StringIO()):  # what it prints would give it away
+        for place, (role, source) in enumerate(cells):
+            if role in ("solution", "key"):
+                name = f"{path.name}, {role}, cell {place} of {hash(cells)}"
+                # a function that becomes a pipeline's step is asked for its source
+                linecache.cache[name] = len(source), None, source.splitlines(True), name
+                exec(compile(source, name, "exec"), found)
+    return found
+
+
 @functools.cache
 def _solve(exercise: str, path: Path, cells: tuple[tuple[str, str], ...]) -> _Exercise:
     """Run the solution, once: some take seconds."""
-    key: dict[str, Any] = {}
-    with contextlib.redirect_stdout(io.StringIO()):  # what it prints would give it away
-        for role in ("solution", "key"):
-            for number, source in enumerate(source for tag, source in cells if tag == role):
-                name = f"{path.name}, {exercise}, {role} {number}"
-                # a component of a pipeline asks for its own source
-                linecache.cache[name] = len(source), None, source.splitlines(True), name
-                exec(compile(source, name, "exec"), key)
+    key = _run(path, cells)
     return _Exercise(
         where=(
             f"{SOLUTIONS}/{path.name}"
