@@ -10,7 +10,7 @@ in the YAML, so it imports what it uses itself; `code` is the package's fingerpr
 from typing import NamedTuple
 
 from kfp import dsl, kubernetes
-from kfp.dsl import HTML, Dataset, Input, Metrics, Model, Output
+from kfp.dsl import HTML, Artifact, Dataset, Input, Metrics, Model, Output
 
 from kubeflow_workshop import IMAGE
 from kubeflow_workshop.stock.gate import AT_LEAST
@@ -84,8 +84,9 @@ def train(
     seed: int,
     code: str,
     model: Output[Model],
+    logs: Output[Artifact],
 ):
-    """Train a network, and save it as a model version."""
+    """Train a network, and save it as a model version; `logs` is for TensorBoard."""
     from pathlib import Path
 
     from kubeflow_workshop.stock import model as stock_model
@@ -101,7 +102,8 @@ def train(
         epochs=epochs,
         seed=seed,
     )
-    trained = training.train(frame, chosen, report=print)
+    with training.tensorboard(Path(logs.path)) as report:
+        trained = training.train(frame, chosen, report)
     version = Path(model.path)
     card = training.card(trained, frame, prices.metadata["series"], version)
     stock_model.save(trained.model, version, card)

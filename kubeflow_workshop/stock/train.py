@@ -13,8 +13,10 @@ there is none.
 
 import argparse
 import math
+import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -206,6 +208,52 @@ def test_days(card: Mapping, frame: pd.DataFrame) -> Windows:
     return split_by_date(made, card["data"]["validation_from"], card["data"]["test_from"]).test
 
 
+@contextmanager
+def tensorboard(directory: Path) -> Iterator[Callable[[model.Progress], None]]:
+    """Write the errors of a training as TensorBoard reads them, while it goes.
+
+    Taught in notebook 06. As with Keras, there are two runs, `directory/train` and
+    `directory/validation`, so that TensorBoard draws both lines in one figure: the scalar `mae`,
+    dollars, by epoch.
+
+    Args:
+        directory: where the logs will be; each training needs one of its own.
+
+    Returns:
+        What `train` takes as `report`. The first call makes the directory.
+
+    Raises:
+        CourseError: if the directory holds logs already, or cannot be written.
+    """
+    places = {part: directory / part for part in ("train", "validation")}
+    for place in places.values():
+        if os.path.lexists(place):
+            raise CourseError(
+                f"{directory} holds the logs of a training already, and TensorBoard would draw two"
+                " as one line; give a directory of its own, such as"
+                f" {directory.with_name(directory.name + '-2')}."
+            )
+        repository.free_directory(place)
+    import tensorflow as tf
+
+    with ExitStack() as opened:
+        writers: dict[str, tf.summary.SummaryWriter] = {}
+
+        def report(progress: model.Progress) -> None:
+            errors = {"train": progress.training_mae, "validation": progress.validation_mae}
+            for part, place in places.items():
+                if part not in writers:
+                    writers[part] = tf.summary.create_file_writer(str(place))
+                    opened.callback(writers[part].close)
+                # at its end it flushes, so the logs can be watched as they grow
+                with writers[part].as_default(step=progress.epochs):
+                    tf.summary.scalar(
+                        "mae", errors[part], description="mean absolute error, dollars"
+                    )
+
+        yield report
+
+
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
@@ -262,6 +310,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="write the model version here; in a model repository, MODELS/NAME/N",
     )
+    parser.add_argument(
+        "--tensorboard",
+        type=Path,
+        metavar="DIR",
+        help="write the errors here as the training goes, for tensorboard --logdir DIR",
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -304,10 +358,14 @@ def run(arguments: argparse.Namespace) -> None:
         for name, value in metrics.items():
             print(f"{begin}{name}={value:.6g}", flush=True)
 
-    def report(progress: model.Progress) -> None:
-        say({"Training-MAE": progress.training_mae, "Validation-MAE": progress.validation_mae})
+    with tensorboard(arguments.tensorboard) if arguments.tensorboard else nullcontext() as log:
 
-    trained = train(frame, chosen, report, cut)
+        def report(progress: model.Progress) -> None:
+            say({"Training-MAE": progress.training_mae, "Validation-MAE": progress.validation_mae})
+            if log:
+                log(progress)
+
+        trained = train(frame, chosen, report, cut)
     say({"Test-MAE": trained.scores.mae, "Persistence-MAE": trained.scores.persistence_mae})
     if arguments.output:
         model.save(trained.model, arguments.output, card(trained, frame, series, arguments.output))
