@@ -9,6 +9,9 @@ import uuid
 
 from kubeflow_workshop import case_study
 from kubeflow_workshop.katib import connect
+from kubeflow_workshop.katib.cluster import Cluster
+from kubeflow_workshop.pipelines.signin import PLATFORM
+from kubeflow_workshop.target import NAMESPACE
 
 
 def search(
@@ -38,13 +41,16 @@ def search(
         f"--epochs={epochs}",
     ]
     door = connect()
-    name = door.create(
-        case_study.experiment(
-            name=f"stock-{ticker.lower()}-{uuid.uuid4().hex[:6]}",
-            max_trials=trials,
-            arguments=arguments,
-        )
+    document = case_study.experiment(
+        name=f"stock-{ticker.lower()}-{uuid.uuid4().hex[:6]}",
+        max_trials=trials,
+        arguments=arguments,
     )
+    if isinstance(door, Cluster) and door.namespace == PLATFORM:
+        # Pipelines that were installed alone run steps in their own namespace, which is Katib's
+        # too, and there Katib reads no metrics
+        document = document | {"metadata": document["metadata"] | {"namespace": NAMESPACE}}
+    name = door.create(document)
     door.wait(name)
     best = {one["name"]: one["value"] for one in door.best(name)["parameterAssignments"]}
     print(f"Experiment {name}: {best}")
