@@ -46,7 +46,7 @@ def fetch(
 
     frame = stock_prices.load(ticker, start or None, end or None, source)
     frame.to_csv(prices.path)
-    prices.metadata["series"] = f"{ticker.upper()} ({source})"
+    prices.metadata["series"] = f"{ticker.upper()} ({source.rpartition('/')[2]})"
     prices.metadata["sha256"] = stock_prices.fingerprint(frame)
 
 
@@ -86,7 +86,7 @@ def train(
     model: Output[Model],
     logs: Output[Artifact],
 ):
-    """Train a network, and save it as a model version; beside it, the logs for TensorBoard."""
+    """Train a network, and save it as a model version; `logs` is for TensorBoard."""
     from pathlib import Path
 
     from kubeflow_workshop.stock import model as stock_model
@@ -102,12 +102,7 @@ def train(
         epochs=epochs,
         seed=seed,
     )
-    with training.tensorboard(Path(logs.path)) as log:
-
-        def report(progress):
-            print(progress)
-            log(progress)
-
+    with training.tensorboard(Path(logs.path)) as report:
         trained = training.train(frame, chosen, report)
     version = Path(model.path)
     card = training.card(trained, frame, prices.metadata["series"], version)
@@ -238,14 +233,20 @@ def stock_pipeline(
 
     Args:
         tickers: symbols of the stocks.
-        source: of the prices, `bundled` or `yahoo`.
-        start, end: first and last day, such as 2012-03-01; empty for the whole series.
+        source: of the prices: `bundled`, `yahoo`, or a CSV file; on a cluster, one in the volume.
+        start: first day, such as 2012-03-01; empty for the whole series.
+        end: last day; empty for the whole series.
         search: whether to tune; without it, window, units and learning_rate are taken as given.
         trials: of the search.
-        network, window, units, learning_rate, epochs, seed: of the training.
+        network: `relative` or `talk`.
+        window: days in a window.
+        units: size of the LSTM's state.
+        learning_rate: of Adam.
+        epochs: how many times training goes through all training windows.
+        seed: of the first weights and of the shuffle.
         at_least: the skill that the gate asks for.
         models: the root of the model repository; on a cluster, in the volume at /models.
-        claim: the volume claim with the model repository.
+        claim: the volume claim, which is mounted at /models.
         image: that the steps run in, on a cluster.
         code: the fingerprint of the package's code.
     """
@@ -296,9 +297,10 @@ def stock_pipeline(
                 run=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
                 name=dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
             ).set_caching_options(False)
-            kubernetes.mount_pvc(kept, pvc_name=claim, mount_path=MOUNT)
         for step in (known, fetched, checked, tuned, taken, trained, judged, decided, kept):
             step.set_container_image(image)
+        for step in (known, fetched, kept):
+            kubernetes.mount_pvc(step, pvc_name=claim, mount_path=MOUNT)
     table = compare(
         tickers=tickers,
         scores=dsl.Collected(judged.outputs["Output"]),

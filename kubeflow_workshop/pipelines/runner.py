@@ -64,30 +64,30 @@ class Recorder:
     def _keep(self) -> None:
         self._store.keep(self._run, list(self._tasks.values()))
 
-    def begin(self, path: str, **more: object) -> str:
+    def begin(self, path: str) -> str:
         """A task begins; returns its id, which is also the name of its log.
 
         Args:
             path: the groups that it is in, and its name: `for-loop-1-iteration-0/train`.
-            more: what else is known of it.
         """
+        task = self._task(path)
+        with self._lock:
+            self._tasks[path] = task | {"state": "RUNNING", "start_time": now(precise=True)}
+            self._keep()
+        return task["task_id"]
+
+    def _task(self, path: str) -> dict:
         *groups, name = path.split("/")
         turns = [found[1] for group in groups if (found := _TURN.search(group))]
         words = [*groups, name] if name in self._twice else [name, *turns]
-        task = {
+        return {
             "run_id": self._run["run_id"],
             "task_id": ".".join(words),
             "display_name": name,
             "iteration": ".".join(turns),
             "path": path,
-            "state": "RUNNING",
-            "create_time": (time := now(precise=True)),
-            "start_time": time,
+            "create_time": now(precise=True),
         }
-        with self._lock:
-            self._tasks[path] = task | more
-            self._keep()
-        return task["task_id"]
 
     def end(self, path: str, state: str, **more: object) -> None:
         """A task has ended."""
@@ -97,7 +97,9 @@ class Recorder:
 
     def skip(self, path: str) -> None:
         """A task does not run, because of a condition that does not hold."""
-        self.begin(path, state="SKIPPED", start_time=None)
+        with self._lock:
+            self._tasks[path] = self._task(path) | {"state": "SKIPPED"}
+            self._keep()
 
     def known(self, path: str) -> bool:
         """Whether a task, or one of a group, has begun or was skipped."""

@@ -7,6 +7,7 @@ and, in a second document, what only Kubernetes knows, such as volume claims. Re
 import difflib
 import hashlib
 import json
+import math
 import os
 import re
 import shlex
@@ -261,7 +262,7 @@ def _typed(value: object, kind: str, name: str) -> object:
             made = json.loads(value.lower() if kind == "BOOLEAN" else value)
         except ValueError:
             made = None
-    number = isinstance(made, int | float) and not isinstance(made, bool)
+    number = isinstance(made, int | float) and not isinstance(made, bool) and math.isfinite(made)
     whole = number and float(made).is_integer()  # type: ignore[arg-type]
     fits = {
         "STRING": isinstance(made, str),

@@ -33,9 +33,13 @@ def search(
     if "KUBERNETES_SERVICE_HOST" in os.environ:  # every Pod has it
         os.environ.setdefault("WORKSHOP_TARGET", "cluster")
     days = {"start": start, "end": end}
+    prices = (
+        [f"--csv={source}"]
+        if source.endswith(".csv")
+        else [f"--ticker={ticker}", f"--source={source}"]
+    )
     arguments = [
-        f"--ticker={ticker}",
-        f"--source={source}",
+        *prices,
         *(f"--{name}={day}" for name, day in days.items() if day),
         f"--network={network}",
         f"--epochs={epochs}",

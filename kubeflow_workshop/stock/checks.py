@@ -172,7 +172,7 @@ def _broken(schema: "pa.DataFrameSchema", frame: pd.DataFrame) -> list[tuple]:
         elif rule == _ENOUGH:
             column, value = "date", len(frame)
         elif column == "date":
-            day = value  # some releases of pandera give the row's number
+            day = value  # pandera 0.24 gives the row's number
         found.append((column, rule, pd.to_datetime(day), value))
     return found
 

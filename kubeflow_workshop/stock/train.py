@@ -245,11 +245,11 @@ def tensorboard(directory: Path) -> Iterator[Callable[[model.Progress], None]]:
                 if part not in writers:
                     writers[part] = tf.summary.create_file_writer(str(place))
                     opened.callback(writers[part].close)
+                # at its end it flushes, so the logs can be watched as they grow
                 with writers[part].as_default(step=progress.epochs):
                     tf.summary.scalar(
                         "mae", errors[part], description="mean absolute error, dollars"
                     )
-                writers[part].flush()  # so that it can be watched
 
         yield report
 

@@ -69,6 +69,8 @@ def page(text: str, shown: dsl.Output[dsl.HTML]):
 def gate(skill: float = 0.5, folder: str = "/data", claim: str = "notes"):
     """Two steps and a gate: says, judges, and notes where a volume is mounted."""
     said = say(text="python3 it's")
+    measure(number=2.5)
+    page(text="hello")
     judged = judge(skill=skill).after(said)
     with dsl.If(judged.outputs["verdict"] == "accepted"):
         noted = note(text=said.output, folder=folder).set_caching_options(False)
@@ -105,7 +107,6 @@ def values(skill: float = 0.5, text: str = "it's", fails: bool = False):
     one, two = write(text="one"), write(text="two")
     read(file=one.output)
     read(file=two.output)
-    page(text="hello")
 
 
 @dsl.pipeline(name="breaks")
