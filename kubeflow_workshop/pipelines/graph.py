@@ -156,20 +156,50 @@ def svg(pipeline: Pipeline, tasks: Sequence[Mapping] = ()) -> str:
     """
     whole = layout(pipeline)
     width, height = whole.width + 2 * EDGE, whole.height + 2 * EDGE
-    by_step: dict[str, list[Mapping]] = {}
-    for task in tasks:
-        by_step.setdefault(task["display_name"], []).append(task)
-    drawn = [*_group(whole, EDGE, EDGE, by_step)]
-    says = ", ".join(
-        f"{name} {' '.join(_says(of))}".strip() for name, of in by_step.items()
-    ) or ", ".join(step.name for step in pipeline.steps())
+    drawn = [*_group(whole, EDGE, EDGE, _by_step(tasks))]
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}"'
         f' width="{width:g}" height="{height:g}" style="max-width: 100%; height: auto"'
         ' font-family="sans-serif" role="img">'
-        f"<title>{escape(f'{pipeline.name}: {says}')}</title>"
+        f"<title>{escape(in_words(pipeline, tasks))}</title>"
         f'<rect width="100%" height="100%" fill="white"/>{"".join(drawn)}</svg>'
     )
+
+
+def in_words(pipeline: Pipeline, tasks: Sequence[Mapping] = ()) -> str:
+    """What `svg` shows, for those who do not see it: the steps, and the states and times of a
+    run.
+    """
+    said = [f"{name} {' '.join(_says(of))}" for name, of in _by_step(tasks).items()]
+    return f"{pipeline.name}: {', '.join(said or [step.name for step in pipeline.steps()])}"
+
+
+def _by_step(tasks: Sequence[Mapping]) -> dict[str, list[Mapping]]:
+    found: dict[str, list[Mapping]] = {}
+    for task in tasks:
+        found.setdefault(task["display_name"], []).append(task)
+    return found
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """What a notebook shows of a pipeline, and of the tasks of a run.
+
+    Taught in notebook 06. It is HTML, which the page shrinks to its width, and an SVG for places
+    that show no HTML of a notebook, such as GitHub.
+    """
+
+    pipeline: Pipeline
+    tasks: Sequence[Mapping] = ()
+
+    def _repr_svg_(self) -> str:
+        return svg(self.pipeline, self.tasks)
+
+    _repr_html_ = _repr_svg_
+
+    def __repr__(self) -> str:
+        """In words."""
+        return in_words(self.pipeline, self.tasks)
 
 
 def _group(box: Box, x: float, y: float, tasks: Mapping) -> Iterator[str]:
@@ -235,14 +265,19 @@ def _fit(text: str, size: float) -> str:
 
 
 def _says(tasks: Sequence[Mapping]) -> Iterator[str]:
-    """What is to be said of the iterations of a step: states, and how long the longest took."""
+    """What is to be said of the iterations of a step, in so few words that they find room: how many
+    have failed, or else the states, and how long the longest took if all are in the same state.
+    """
     states: dict[str, int] = {}
     for task in tasks:
         state = task["state"]
         word = "cached" if task.get("cached") else _WORDS.get(state, state.lower())
         states[word] = states.get(word, 0) + 1
+    if len(tasks) > 1 and "failed" in states:
+        yield f"{states['failed']} of {len(tasks)} failed"
+        return
     for word, count in states.items():
         yield word if len(tasks) == 1 else f"{count} {word}"
     times = [seconds for task in tasks if not task.get("cached") and (seconds := duration(task))]
-    if times:
+    if times and len(states) == 1:
         yield f"{max(times):.1f} s"

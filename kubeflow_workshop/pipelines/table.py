@@ -73,13 +73,13 @@ def follow(door: Door, run: str, file: str | Path | None = None) -> dict:
     """
     console = Console(stderr=True)
     if file and "IPython" in sys.modules and Console().is_jupyter:
-        from IPython.display import SVG, display
+        from IPython.display import display
 
-        from kubeflow_workshop.pipelines import graph
+        from kubeflow_workshop.pipelines.graph import Drawing
 
         pipeline = spec.read(file)
-        shown = display(SVG(graph.svg(pipeline, door.tasks(run))), display_id=True)
-        return door.wait(run, lambda _, tasks: shown.update(SVG(graph.svg(pipeline, tasks))))
+        shown = display(Drawing(pipeline, door.tasks(run)), display_id=True)
+        return door.wait(run, lambda _, tasks: shown.update(Drawing(pipeline, tasks)))
     if console.is_terminal:
         with Live(table(door.get(run), door.tasks(run)), console=console) as live:
             return door.wait(run, lambda one, tasks: live.update(table(one, tasks)))
