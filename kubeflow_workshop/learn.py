@@ -28,6 +28,7 @@ from kubeflow_workshop.errors import CourseError
 from kubeflow_workshop.files import course_file
 
 SOLUTIONS = "tutorials/solutions"
+_COLUMN = "flex: 1 1 24em; overflow-x: auto; font-family: monospace"
 ROLES = ("question", "solution", "check", "explanation", "key")
 """Of the cells of an exercise in its solutions notebook, in this order; each cell has its role as a
 tag. CONTRIBUTING.md says what each holds.
@@ -59,7 +60,7 @@ def beside(thing: object, yaml: str) -> HTML:
         yaml: a text.
     """
     columns = "".join(
-        f'<div style="flex: 1 1 24em; overflow-x: auto">{code._repr_html_()}</div>'
+        f'<div style="{_COLUMN}">{code._repr_html_()}</div>'
         for code in (show(thing), Code(yaml, language="yaml"))
     )
     return HTML(f'<div style="display: flex; flex-wrap: wrap; gap: 1.5em">{columns}</div>')
