@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kubeflow_workshop.errors import CourseError
+from kubeflow_workshop.errors import CourseError, TerminatedError, stopped_by_signals
 from kubeflow_workshop.files import course_file
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Do what the command line asks for.
 
     Returns:
-        0; 1 if the run failed.
+        0; 1 if the run failed; 130 or 143 if it was stopped by Ctrl-C or by SIGTERM.
 
     Raises:
         CourseError: if it cannot be done; of a run, nothing has started then.
@@ -154,7 +154,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _run(arguments: argparse.Namespace) -> int:
     from kubeflow_workshop import objects
     from kubeflow_workshop.pipelines import connect, table
-    from kubeflow_workshop.target import target
+    from kubeflow_workshop.pipelines.laptop import Laptop
 
     given = dict(arguments.parameters)
     if arguments.file is None:
@@ -166,25 +166,32 @@ def _run(arguments: argparse.Namespace) -> int:
         )
     file = arguments.file or course_file(YAML)
     door = connect(arguments.state, dict(arguments.volumes))
-    name = door.create(
-        file,
-        given,
-        name=arguments.name,
-        experiment=arguments.experiment,
-        cache=not arguments.no_cache,
-    )
-    print(f"Run {name} on this {target()}.", file=sys.stderr)
+    name = ""
     try:
-        ended = table.follow(door, name, file)
-    except KeyboardInterrupt:
-        goes_on = (
-            f"Stopped. The same command goes on from the cache; what is kept: workshop pipeline"
-            f" show {name[:8]}"
-            if target() == "laptop"
-            else f"It goes on there; see it with workshop pipeline show {name}"
-        )
-        print(f"{goes_on}.", file=sys.stderr)
-        raise
+        with stopped_by_signals():
+            name = door.create(
+                file,
+                given,
+                name=arguments.name,
+                experiment=arguments.experiment,
+                cache=not arguments.no_cache,
+            )
+            where = "this laptop" if isinstance(door, Laptop) else "the cluster"
+            print(f"Run {name} on {where}.", file=sys.stderr)
+            ended = table.follow(door, name, file)
+    except KeyboardInterrupt as stopped:
+        if isinstance(door, Laptop):
+            door.stop()
+            print(
+                "Stopped. To go on, run the same command again: what has ended well comes from the"
+                " cache.",
+                file=sys.stderr,
+            )
+        elif name:
+            print(
+                f"{name} goes on there; see it with workshop pipeline show {name}.", file=sys.stderr
+            )
+        return 143 if isinstance(stopped, TerminatedError) else 130
     _tell(door, ended)
     if arguments.output:
         sys.stdout.write(objects.as_text(ended, arguments.output))

@@ -48,6 +48,7 @@ def search(
     document = case_study.experiment(
         name=f"stock-{ticker.lower()}-{uuid.uuid4().hex[:6]}",
         max_trials=trials,
+        parallel=min(2, trials),
         arguments=arguments,
     )
     if isinstance(door, Cluster) and door.namespace == PLATFORM:
