@@ -3,10 +3,13 @@ the training program and the platforms that run it.
 """
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kubeflow_workshop import IMAGE
+from kubeflow_workshop.errors import CourseError
 from kubeflow_workshop.katib import rules, spec
+from kubeflow_workshop.stock import prices, repository
 
 if TYPE_CHECKING:
     from kubeflow_katib_api import models
@@ -142,6 +145,39 @@ def experiment(
     document = made.to_dict()
     spec.check(document)
     return document
+
+
+def pipeline_arguments(
+    tickers: Sequence[str],
+    models: str | Path | None = None,
+    *,
+    source: str = "bundled",
+    here: bool = True,
+) -> dict:
+    """The arguments of the case study's pipeline.
+
+    Taught in notebook 06.
+
+    Args:
+        tickers: symbols of the stocks, at least one.
+        models: the root of the model repository; without it, the pipeline's default.
+        source: of the prices.
+        here: whether the repository is on this machine, so that it can be looked at.
+
+    Raises:
+        CourseError: if a ticker is unknown, there is none, or it stands there twice; or a version
+            could not be registered.
+    """
+    if not tickers or len(set(tickers)) < len(tickers):
+        raise CourseError(f"tickers are {list(tickers)}; give at least one, and each of them once.")
+    for ticker in tickers:
+        prices.edition(ticker, source)
+        if here and models:
+            repository.writable(Path(models), ticker.lower())
+    made: dict[str, object] = {"tickers": list(tickers), "source": source}
+    if models:
+        made["models"] = str(Path(models).absolute() if here else models)
+    return made
 
 
 def _camel(name: str) -> str:

@@ -42,6 +42,9 @@ def _run(argv: Sequence[str] | None) -> int | None:
     tuner = commands.add_parser(
         "tune", help="run a Katib Experiment, on this laptop or on a cluster"
     )
+    piper = commands.add_parser(
+        "pipeline", help="run a pipeline of Kubeflow Pipelines, on this laptop or on a cluster"
+    )
     known = argv if argv is not None else sys.argv[1:]
     if known[:1] == ["train"]:
         from kubeflow_workshop.stock import train
@@ -51,11 +54,17 @@ def _run(argv: Sequence[str] | None) -> int | None:
         from kubeflow_workshop import tune
 
         tune.add_arguments(tuner)
+    elif known[:1] == ["pipeline"]:
+        from kubeflow_workshop import pipeline
+
+        pipeline.add_arguments(piper)
     arguments = parser.parse_args(known)
     if arguments.command == "train":
         train.run(arguments)
     elif arguments.command == "tune":
         return tune.run(arguments)
+    elif arguments.command == "pipeline":
+        return pipeline.run(arguments)
     else:
         _commands(arguments)
     return None

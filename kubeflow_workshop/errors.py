@@ -3,9 +3,12 @@
 import argparse
 import os
 import select
+import signal
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
 from typing import NoReturn
 
 
@@ -46,6 +49,31 @@ def exit_with_one_sentence(command: Callable[[], int | None]) -> int:
         if not _reader_has_gone():
             raise  # another pipe's
         return 141  # what a shell reports of a program that the closed pipe ended
+
+
+class TerminatedError(KeyboardInterrupt):
+    """SIGTERM, or the terminal was closed: ends what Ctrl-C ends."""
+
+
+@contextmanager
+def stopped_by_signals() -> Iterator[None]:
+    """Let the signals that ask a program to end do what Ctrl-C does."""
+
+    def end(number: int, frame: FrameType | None) -> NoReturn:
+        raise TerminatedError
+
+    before = {}
+    try:
+        for name in ("SIGTERM", "SIGHUP"):
+            if number := getattr(signal, name, None):
+                before[number] = signal.signal(number, end)
+    except ValueError:  # signals are for the main thread only
+        pass
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _told(command: Callable[[], int | None]) -> int:

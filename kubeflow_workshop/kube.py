@@ -167,14 +167,17 @@ class Kube:
                 return left
             time.sleep(max(0, min(PAUSE, deadline - time.monotonic())))
 
+    def pods(self, namespace: str, labels: str) -> "Sequence[V1Pod]":
+        """The Pods that a label selector chooses, in no order."""
+        with self._asking("list", POD, namespace):
+            return self._core.list_namespaced_pod(
+                namespace, label_selector=labels, _request_timeout=ANSWER_WITHIN
+            ).items
+
     def pods_of_job(self, job: str, namespace: str) -> "Sequence[V1Pod]":
         """The Pods that a Job has made, in no order."""
         for label in JOB_LABELS:
-            with self._asking("list", POD, namespace):
-                pods = self._core.list_namespaced_pod(
-                    namespace, label_selector=f"{label}={job}", _request_timeout=ANSWER_WITHIN
-                ).items
-            if pods:
+            if pods := self.pods(namespace, f"{label}={job}"):
                 return pods
         return []
 
@@ -249,7 +252,8 @@ class Kube:
                 pass
             time.sleep(max(0, min(begin + PAUSE, deadline) - time.monotonic()))
 
-    def patiently(self, ask: Callable[[], Answer], deadline: float) -> Answer:
+    @staticmethod
+    def patiently(ask: Callable[[], Answer], deadline: float) -> Answer:
         """Ask again, ever more slowly, while the cluster is out of reach: for two minutes, or until
         the deadline.
         """
@@ -374,21 +378,11 @@ class Kube:
 
     def _no_answer(self, error: Exception) -> CourseError:
         """Why no answer came."""
-        from urllib3 import exceptions
+        from urllib3.exceptions import SSLError
 
-        if isinstance(error, exceptions.SSLError):
+        if isinstance(error, SSLError):
             return self._no_tls(str(error))
-        reasons = {
-            exceptions.NameResolutionError: "its name cannot be resolved",
-            exceptions.NewConnectionError: (
-                str(error).rpartition("] ")[2]
-            ),  # "… [Errno 111] Connection refused"
-            exceptions.TimeoutError: "no answer in time",
-        }
-        reason = next(
-            (words for kind, words in reasons.items() if isinstance(error, kind)),
-            "the connection is cut",
-        )
+        reason = why_no_answer(error)
         return AwayError(
             f"{self.name} at {self._server} does not answer ({reason}); start it, or choose"
             " another with `kubectl config use-context`, or set WORKSHOP_TARGET=laptop to run"
@@ -396,11 +390,10 @@ class Kube:
         )
 
     def _no_tls(self, said: str) -> CourseError:
-        reason = re.sub(r"^.*\[SSL[^]]*\] *| *\(_ssl\.c.*$", "", " ".join(said.split()))
         return CourseError(
-            f"{self.name} at {self._server} cannot be trusted ({reason}); check `server` and"
-            " `certificate-authority` in the kubeconfig, or have the cluster write it again (on"
-            " kind: `kind export kubeconfig`)."
+            f"{self.name} at {self._server} cannot be trusted ({why_no_trust(said)}); check"
+            " `server` and `certificate-authority` in the kubeconfig, or have the cluster write it"
+            " again (on kind: `kind export kubeconfig`)."
         )
 
     def _no_kubernetes(self) -> CourseError:
@@ -414,6 +407,28 @@ class Kube:
             f'{kind.name} "{name}" in {self.where(namespace)} was deleted while it was waited for;'
             " create it again."
         )
+
+
+def why_no_answer(error: Exception) -> str:
+    """Why no answer came, for the brackets of a sentence; `error` is what urllib3 raises."""
+    from urllib3 import exceptions
+
+    reasons = {
+        exceptions.NameResolutionError: "its name cannot be resolved",
+        exceptions.NewConnectionError: (
+            str(error).rpartition("] ")[2]
+        ),  # "… [Errno 111] Connection refused"
+        exceptions.TimeoutError: "no answer in time",
+    }
+    return next(
+        (words for kind, words in reasons.items() if isinstance(error, kind)),
+        "the connection is cut",
+    )
+
+
+def why_no_trust(said: str) -> str:
+    """What OpenSSL finds wrong, for the brackets of a sentence; `said` is the error's text."""
+    return re.sub(r"^.*\[SSL[^]]*\] *| *\(_ssl\.c.*$", "", " ".join(said.split()))
 
 
 def _selectors(labels: str = "", named: str = "") -> dict[str, str]:

@@ -8,24 +8,27 @@ import functools
 import inspect
 import io
 import json
+import linecache
 import math
 import re
 import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
+from html import escape
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from IPython.display import Code
+from IPython.display import HTML, Code
 
 from kubeflow_workshop import REPOSITORY
 from kubeflow_workshop.errors import CourseError
 from kubeflow_workshop.files import course_file
 
 SOLUTIONS = "tutorials/solutions"
+_COLUMN = "flex: 1 1 24em; overflow-x: auto; font-family: monospace"
 ROLES = ("question", "solution", "check", "explanation", "key")
 """Of the cells of an exercise in its solutions notebook, in this order; each cell has its role as a
 tag. CONTRIBUTING.md says what each holds.
@@ -45,6 +48,36 @@ def show(thing: object, docstring: bool = True) -> Code:
     """
     source = inspect.getsource(thing)  # type: ignore[arg-type]
     return Code(source if docstring else _without_docstrings(source), language="python")
+
+
+def beside(thing: object, yaml: str) -> HTML:
+    """The source of a function on the left, and what was made of it on the right, for the page.
+
+    Used in notebook 06, for a pipeline and its YAML.
+
+    Args:
+        thing: a function written in Python.
+        yaml: a text.
+    """
+    columns = "".join(
+        f'<div style="{_COLUMN}">{code._repr_html_()}</div>'
+        for code in (show(thing), Code(yaml, language="yaml"))
+    )
+    return HTML(f'<div style="display: flex; flex-wrap: wrap; gap: 1.5em">{columns}</div>')
+
+
+def page(path: str | Path, height: int = 640) -> HTML:
+    """A page of HTML, such as a pipeline's step has written, in a frame of its own.
+
+    Used in notebook 06. The page is kept in the notebook, and its style stays within the frame.
+
+    Args:
+        path: of the file.
+        height: of the frame, in pixels.
+    """
+    text = escape(Path(path).read_text(encoding="utf-8"))
+    frame = f'<iframe srcdoc="{text}" width="100%" height="{height}" sandbox></iframe>'
+    return HTML(f"<div>{frame}</div>")  # IPython warns of what begins with a frame
 
 
 def _without_docstrings(source: str) -> str:
@@ -130,14 +163,23 @@ def _cells(exercise: str) -> tuple[Path, tuple[tuple[str, str], ...]]:
     )
 
 
+def _run(path: Path, cells: tuple[tuple[str, str], ...]) -> dict[str, Any]:
+    """What the solution and the key of an exercise set."""
+    found: dict[str, Any] = {}
+    with contextlib.redirect_stdout(io.StringIO()):  # what it prints would give it away
+        for place, (role, source) in enumerate(cells):
+            if role in ("solution", "key"):
+                name = f"{path.name}, {role}, cell {place} of {hash(cells)}"
+                # a function that becomes a pipeline's step is asked for its source
+                linecache.cache[name] = len(source), None, source.splitlines(True), name
+                exec(compile(source, name, "exec"), found)
+    return found
+
+
 @functools.cache
 def _solve(exercise: str, path: Path, cells: tuple[tuple[str, str], ...]) -> _Exercise:
     """Run the solution, once: some take seconds."""
-    key: dict[str, Any] = {}
-    with contextlib.redirect_stdout(io.StringIO()):  # what it prints would give it away
-        for role in ("solution", "key"):
-            for source in (source for tag, source in cells if tag == role):
-                exec(compile(source, f"{path.name}, {exercise}, {role}", "exec"), key)
+    key = _run(path, cells)
     return _Exercise(
         where=(
             f"{SOLUTIONS}/{path.name}"

@@ -125,9 +125,22 @@ def read(path: str | Path, kind: str) -> object:
         CourseError: if the file cannot be read, is no YAML, or does not hold one document; the
             message names the file and, if it can, the line.
     """
+    documents = read_all(path)
+    if len(documents) != 1:
+        raise CourseError(f"{path} holds {len(documents)} documents; give a file with one {kind}.")
+    return documents[0]
+
+
+def read_all(path: str | Path) -> list[object]:
+    """The documents in a YAML file; those that are empty are left out.
+
+    Raises:
+        CourseError: if the file cannot be read, or is no YAML; the message names the file and, if
+            it can, the line.
+    """
     path = Path(path)
     try:
-        documents = [
+        return [
             document
             for document in yaml.load_all(path.read_text(encoding="utf-8"), _Loader)
             if document is not None
@@ -142,9 +155,6 @@ def read(path: str | Path, kind: str) -> object:
         raise CourseError(
             f"{path}{line} is no YAML ({getattr(error, 'problem', None) or error}); mend that line."
         ) from None
-    if len(documents) != 1:
-        raise CourseError(f"{path} holds {len(documents)} documents; give a file with one {kind}.")
-    return documents[0]
 
 
 _FastDumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)

@@ -6,15 +6,12 @@ Experiment with `-o`, as `kubectl get -o` prints it, a list, a log. All else goe
 """
 
 import argparse
-import signal
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
-from kubeflow_workshop.errors import CourseError
+from kubeflow_workshop.errors import CourseError, TerminatedError, stopped_by_signals
 
 if TYPE_CHECKING:
     from kubeflow_workshop.katib import Door
@@ -128,7 +125,7 @@ def _run_file(arguments: argparse.Namespace) -> int:
     notes = door.differences(document, str(file)) if isinstance(door, Laptop) else []
     name = ""
     try:
-        with _stopped_by_signals():
+        with stopped_by_signals():
             name = door.create(document, replace=arguments.replace)
             for note in notes:
                 print(f"On this laptop: {note}", file=sys.stderr)
@@ -141,7 +138,7 @@ def _run_file(arguments: argparse.Namespace) -> int:
                 _say_how_to_go_on(document, name, file)
         elif name:
             print(f"{name} goes on there; see it with workshop tune show {name}.", file=sys.stderr)
-        return 143 if isinstance(stopped, _TerminatedError) else 130
+        return 143 if isinstance(stopped, TerminatedError) else 130
     _tell(experiment, door.trials(name))
     if isinstance(door, Laptop):
         print(
@@ -150,31 +147,6 @@ def _run_file(arguments: argparse.Namespace) -> int:
     if arguments.output:
         sys.stdout.write(objects.as_text(experiment, arguments.output))
     return 0 if objects.state(experiment) == "Succeeded" else 1
-
-
-class _TerminatedError(KeyboardInterrupt):
-    """SIGTERM, or the terminal was closed: ends what Ctrl-C ends."""
-
-
-@contextmanager
-def _stopped_by_signals() -> Iterator[None]:
-    """Let the signals that ask a program to end do what Ctrl-C does."""
-
-    def end(number: int, frame: FrameType | None) -> NoReturn:
-        raise _TerminatedError
-
-    before = {}
-    try:
-        for name in ("SIGTERM", "SIGHUP"):
-            if number := getattr(signal, name, None):
-                before[number] = signal.signal(number, end)
-    except ValueError:  # signals are for the main thread only
-        pass
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _say_how_to_go_on(document: Mapping, name: str, file: Path) -> None:

@@ -2,7 +2,7 @@
 
     python tests/bench.py           all of them, a few minutes
     python tests/bench.py NAME …    some: training, windows, memory, notebooks, tuning, cheap, engine,
-                                    suggestions
+                                    suggestions, pipeline
 
 Nothing fails here: a slow machine prints other numbers beside the goal.
 """
@@ -347,6 +347,73 @@ def suggestions() -> Iterator[Row]:
     )
 
 
+def chain(ticker: str, models: Path) -> float:
+    """What the pipeline's steps call, one after the other in this process; returns the seconds."""
+    from kubeflow_workshop.stock import checks, gate, report, repository
+
+    begin = time.perf_counter()
+    frame = prices.load(ticker)
+    checks.check(frame)
+    trained = train.train(frame)
+    with tempfile.TemporaryDirectory() as room:
+        version = Path(room) / "version"
+        model.save(trained.model, version, train.card(trained, frame, ticker, version))
+        judged = train.judge(version, frame)
+        decision = gate.decide(judged.scores)
+        report.evaluation(judged.forecast, judged.windows, judged.scores, decision, judged.card)
+        if decision.accepted:
+            repository.register(version, models, ticker.lower())
+        report.comparison({ticker: (judged.scores, decision)})
+    return time.perf_counter() - begin
+
+
+def pipeline() -> Iterator[Row]:
+    """The pipeline against the same functions in one process; again, from the cache; and five
+    tickers at once against one after the other.
+    """
+    from kubeflow_workshop.files import course_file
+    from kubeflow_workshop.pipeline import YAML
+    from kubeflow_workshop.pipelines.laptop import Laptop as Pipelines
+
+    with tempfile.TemporaryDirectory() as room:
+        models = Path(room) / "models"
+
+        def run(door: Pipelines, *tickers: str) -> list[dict]:
+            given = case_study.pipeline_arguments(tickers, models)
+            ended = door.wait(door.create(course_file(YAML), given))
+            assert ended["state"] == "SUCCEEDED", ended
+            return door.tasks(ended["run_id"])
+
+        door = Pipelines(Path(room) / "one")
+        first = seconds(lambda: run(door, "IBM"))
+        again = seconds(lambda: run(door, "IBM"))
+        steps = sum(task["state"] == "SUCCEEDED" for task in run(door, "IBM"))
+        code = f"from pathlib import Path; from tests import bench; print(bench.chain('IBM', Path({str(models)!r})))"
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+        )
+        plain = float(done.stdout)
+        yield (
+            "pipeline, 1 ticker: more than the functions, a step",
+            f"{(first - plain) / steps:.1f} s ({first:.0f} s, {plain:.0f} s in one process, {steps} steps)",
+            "under 2 s",
+        )
+        yield (
+            "pipeline, first run / second run, from the cache",
+            f"{first / again:.1f} ({first:.0f} s / {again:.1f} s)",
+            "at least 5",
+        )
+        tickers = tuple(prices.cards())
+        single, many = Pipelines(Path(room) / "single"), Pipelines(Path(room) / "many")
+        turns = seconds(lambda: [run(single, ticker) for ticker in tickers])
+        once = seconds(lambda: run(many, *tickers))
+        yield (
+            f"pipeline, {len(tickers)} tickers: one after the other / at once",
+            f"{turns / once:.1f} ({turns:.0f} s / {once:.0f} s)",
+            "at least 1.5 on 2 cores",
+        )
+
+
 FIGURES = {
     "memory": memory,
     "windows": window,
@@ -356,6 +423,7 @@ FIGURES = {
     "cheap": cheap,
     "engine": engine,
     "suggestions": suggestions,
+    "pipeline": pipeline,
 }
 
 

@@ -25,6 +25,7 @@ def test_the_wheel_holds_what_the_package_looks_for():
         "targets"
     ]["wheel"]["force-include"]
     assert wheel == {
-        name: f"kubeflow_workshop/course/{name}" for name in ("datasets", "tutorials/solutions")
+        name: f"kubeflow_workshop/course/{name}"
+        for name in ("datasets", "tutorials/solutions", "tutorials/artifacts/stock-pipeline.yaml")
     }
-    assert all((ROOT / name).is_dir() for name in wheel)
+    assert all((ROOT / name).exists() for name in wheel)

@@ -1,10 +1,10 @@
 """What notebooks need: a function's source on the page, and exercises that check themselves."""
 
-import contextlib
+import html
 import inspect
-import io
 import json
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -104,17 +104,28 @@ def test_docstrings_can_be_left_out():
     assert whole.endswith(short.partition("\n")[2])
 
 
+def test_a_function_and_what_was_made_of_it_stand_beside_each_other():
+    shown = learn.beside(windows, "kind: Any")._repr_html_()
+    left, right = shown.split('<div style="flex', 2)[1:]
+    assert "windows" in left
+    assert "kind" in right
+    assert "kind" not in left
+
+
+def test_a_page_is_kept_in_a_frame_whole_and_asleep(tmp_path):
+    text = '<h1 title="a">Skill & more</h1>'
+    (tmp_path / "page.html").write_text(text)
+    shown = learn.page(tmp_path / "page.html")._repr_html_()
+    frame = re.search('srcdoc="([^"]*)"', shown)[1]
+    assert html.unescape(frame) == text
+    assert "sandbox" in shown
+
+
 # Every exercise of the course
 
 
 def namespace(exercise: str) -> dict:
-    _, cells = learn._cells(exercise)
-    found: dict = {}
-    with contextlib.redirect_stdout(io.StringIO()):  # a solution may print
-        for wanted in ("solution", "key"):
-            for source in (source for role, source in cells if role == wanted):
-                exec(source, found)
-    return found
+    return learn._run(*learn._cells(exercise))
 
 
 def test_the_course_has_exercises():

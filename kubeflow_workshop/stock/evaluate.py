@@ -5,8 +5,9 @@ Taught in notebook 04. No TensorFlow here: a forecast is an array of dollars, wh
 comes from.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import pandas as pd
@@ -51,6 +52,31 @@ class Scores:
     ups: float
     dm: float
     dm_p: float
+
+    def as_json(self) -> dict[str, float | None]:
+        """The scores by name, as JSON can hold them: None for what is not a finite number, which
+        happens on very few test days.
+        """
+        return {
+            name: value if math.isfinite(value) else None for name, value in asdict(self).items()
+        }
+
+    @classmethod
+    def from_json(cls, scores: Mapping[str, float | None]) -> "Scores":
+        """The scores of a model version's card, or of a pipeline's step: what `as_json` gave, with
+        NaN for None.
+
+        Raises:
+            CourseError: if a score is missing, or one is there that is unknown.
+        """
+        if set(scores) != set(cls.__dataclass_fields__):
+            raise CourseError(
+                f"scores are {', '.join(cls.__dataclass_fields__)}, and not {', '.join(scores)};"
+                " give those of a model version's card.json, or train the version again."
+            )
+        days = int(scores["days"] or 0)  # a pipeline may have made 327.0 of it
+        others = {name: scores[name] for name in scores if name != "days"}
+        return cls(days, **{n: math.nan if v is None else v for n, v in others.items()})
 
 
 def persistence(windows: Windows) -> np.ndarray:

@@ -5,14 +5,9 @@ prepare.
 """
 
 import errno
-import hashlib
-import json
 import math
 import os
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kubeflow_workshop.errors import CourseError
+from kubeflow_workshop.stock import repository
 from kubeflow_workshop.stock.windows import Windows
 
 if TYPE_CHECKING:
@@ -215,36 +211,6 @@ def forecast(model: "keras.Model", windows: Windows) -> np.ndarray:
     return np.asarray(model(windows.inputs))[:, 0]
 
 
-def free_directory(directory: Path) -> None:
-    """Raise CourseError unless a model version can be written to `directory`: it must not exist,
-    and the folder above it must be writable.
-
-    Nothing is left behind: `save` makes the folders on the way there.
-    """
-    if os.path.lexists(directory):
-        raise CourseError(
-            f"{directory} exists already, and a model version is never written over; give a new"
-            " directory, such as the next number."
-        )
-    there = next(folder for folder in directory.absolute().parents if os.path.lexists(folder))
-    with (
-        _writing(directory),
-        tempfile.TemporaryDirectory(prefix=f".{directory.name}.", suffix=".partial", dir=there),
-    ):
-        pass
-
-
-@contextmanager
-def _writing(directory: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise CourseError(
-            f"{directory} cannot be written ({error.strerror or error}); give a directory where you"
-            " may write."
-        ) from None
-
-
 def save(model: "keras.Model", directory: Path, card: dict) -> Path:
     """Write a model version: the files that TensorFlow Serving, KServe and Keras read, and a card
     that describes it.
@@ -269,12 +235,8 @@ def save(model: "keras.Model", directory: Path, card: dict) -> Path:
     import keras
     import tensorflow as tf
 
-    free_directory(directory)
-    with _writing(directory):
-        directory.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(
-            tempfile.mkdtemp(prefix=f".{directory.name}.", suffix=".partial", dir=directory.parent)
-        )
+    repository.free_directory(directory)
+    with repository.new(directory) as partial:
         try:
             archive = keras.export.ExportArchive()
             archive.track(model)
@@ -287,20 +249,9 @@ def save(model: "keras.Model", directory: Path, card: dict) -> Path:
             )
             archive.write_out(partial, verbose=False)
             model.save(partial / "model.keras")
-            files = {
-                path.relative_to(partial).as_posix(): _sha256(path)
-                for path in sorted(partial.rglob("*"))
-                if path.is_file()
-            }
-            (partial / "card.json").write_text(
-                json.dumps(card | {"files": files}, indent=2, allow_nan=False) + "\n"
-            )
-            partial.chmod(0o755)  # mkdtemp's is closed to others, and a server may be another user
-            os.rename(partial, directory)
         except tf.errors.ResourceExhaustedError as error:  # TensorFlow's word for a full disk
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
+        repository.describe(partial, card)
     return directory
 
 
@@ -313,26 +264,12 @@ def load(directory: Path) -> "keras.Model":
         CourseError: if there is no model version in `directory`, or if a file is not the one that
             the card describes.
     """
-    try:
-        files = dict(json.loads((directory / "card.json").read_text())["files"])
-    except (OSError, ValueError, TypeError, KeyError):
-        files = {}
+    files = repository.whole(directory)["files"]
     if "model.keras" not in files:
         raise CourseError(
-            f"{directory} holds no model version (no card.json that names its files); train one"
-            " into a new directory with --output."
+            f"{directory} holds no model that Keras can read (no model.keras in its"
+            f" {repository.CARD}); train one into a new directory with --output."
         )
-    for name, sha256 in files.items():
-        if not (directory / name).is_file() or _sha256(directory / name) != sha256:
-            raise CourseError(
-                f"{directory / name} is not the file that card.json names; the version is damaged:"
-                " train it again into a new directory."
-            )
     import keras
 
     return keras.models.load_model(directory / "model.keras")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -66,8 +66,8 @@ def load(
         ticker: the symbol of the stock, such as `"MSFT"`.
         start, end: first and last day, both included, as dates or `"2012-03-01"`; without them, the
             whole series.
-        source: `"bundled"`, which travels with the course, or `"yahoo"`, the live source (yfinance;
-            kept in a cache on disk).
+        source: `"bundled"`, which travels with the course; `"yahoo"`, the live source (yfinance;
+            kept in a cache on disk); or the path of a file of your own, which ends with .csv.
 
     Returns:
         The prices, in the shape that this module describes.
@@ -76,17 +76,12 @@ def load(
         CourseError: if the ticker or source is unknown, the range is the wrong way round or outside
             the data, or Yahoo! Finance does not answer.
     """
-    if source not in SOURCES:
-        raise CourseError(f"source {source!r} is unknown; use one of {', '.join(SOURCES)}.")
+    _require(ticker, source)
+    if source.endswith(".csv"):
+        return read_csv(source, start, end)
     first, last = _range(start, end)
     if source == "yahoo":
         return _yahoo(ticker.upper(), first, last)
-    known = cards()
-    if ticker.upper() not in known:
-        raise CourseError(
-            f"ticker {ticker!r} is not among the bundled series ({', '.join(known)}); use one of"
-            " them, a file of your own (--csv PATH), or the live source (--source yahoo)."
-        )
     return _between(
         read_csv(course_file(f"datasets/{ticker.upper()}.csv")), first, last, ticker.upper()
     )
@@ -159,6 +154,48 @@ def fingerprint(prices: pd.DataFrame) -> str:
         for day, price in zip(prices.index, prices["adj_close"].tolist(), strict=True)
     )
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def edition(ticker: str, source: str = "bundled") -> str:
+    """What a cache may remember the prices of a stock by. Those of a file change with the file; the
+    live ones may be others at every moment, so two of their editions are never the same.
+
+    Taught in notebook 06.
+
+    Args:
+        ticker, source: as for `load`.
+
+    Returns:
+        The file's SHA-256, or the time.
+
+    Raises:
+        CourseError: if the ticker or source is unknown, or the file cannot be read.
+    """
+    _require(ticker, source)
+    if source == "yahoo":
+        return datetime.now(UTC).isoformat()
+    if source == "bundled":
+        return cards()[ticker.upper()]["sha256"]
+    try:
+        return hashlib.sha256(Path(source).read_bytes()).hexdigest()
+    except OSError as error:
+        raise CourseError(
+            f"{source} cannot be read ({error.strerror}); give the path of a CSV file."
+        ) from None
+
+
+def _require(ticker: str, source: str) -> None:
+    """Raise CourseError unless there may be such prices."""
+    if source not in SOURCES and not source.endswith(".csv"):
+        raise CourseError(
+            f"source {source!r} is unknown; use one of {', '.join(SOURCES)}, or the path of a file"
+            " of your own that ends with .csv."
+        )
+    if source == "bundled" and ticker.upper() not in (known := cards()):
+        raise CourseError(
+            f"ticker {ticker!r} is not among the bundled series ({', '.join(known)}); use one of"
+            " them, a file of your own (--csv PATH), or the live source (--source yahoo)."
+        )
 
 
 def _range(start: str | date | None, end: str | date | None) -> tuple[date | None, date | None]:

@@ -13,8 +13,10 @@ there is none.
 
 import argparse
 import math
+import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -22,10 +24,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from kubeflow_workshop.errors import CourseError, CourseParser, exit_with_one_sentence
-from kubeflow_workshop.stock import evaluate, model, prices
+from kubeflow_workshop.stock import evaluate, model, prices, repository
 from kubeflow_workshop.stock.windows import Split, Windows, split, split_by_date, windows
 
 if TYPE_CHECKING:
@@ -134,18 +137,121 @@ def card(trained: Trained, frame: pd.DataFrame, series: str, directory: Path) ->
             "first_day": f"{frame.index[0]:%Y-%m-%d}",
             "last_day": f"{frame.index[-1]:%Y-%m-%d}",
             "rows": len(frame),
+            "validation_from": f"{trained.parts.validation.dates[0]:%Y-%m-%d}",
+            "test_from": f"{trained.parts.test.dates[0]:%Y-%m-%d}",
             "sha256": prices.fingerprint(frame),
         },
         "scores": {
             "training_mae": _finite(trained.progress[-1].training_mae),
             "validation_mae": _finite(trained.progress[-1].validation_mae),
-            "test": {name: _finite(value) for name, value in asdict(trained.scores).items()},
+            "test": trained.scores.as_json(),
         },
         "libraries": (
             {name: version(name) for name in ("kubeflow-workshop", "keras", "numpy", "pandas")}
             | {"tensorflow": _tensorflow_version()}
         ),
     }
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A model version on the days that it was not trained on.
+
+    Attributes:
+        card: of the version.
+        windows: the test days.
+        forecast: the price forecast for each, dollars; float32 [windows].
+        scores: of that forecast.
+    """
+
+    card: dict
+    windows: Windows
+    forecast: np.ndarray
+    scores: evaluate.Scores
+
+
+def judge(version: Path, frame: pd.DataFrame) -> Judged:
+    """Load a model version, and judge what it forecasts for its test days.
+
+    Taught in notebook 06. What is judged is what was saved, and would be served.
+
+    Args:
+        version: the directory of a model version.
+        frame: the prices that it was trained on; the test days are those of its card.
+
+    Raises:
+        CourseError: if there is no whole model version in `version`, or the prices are others than
+            those it was trained on, so that nobody could say what it has seen of them.
+    """
+    network = model.load(version)
+    described = repository.card(version)
+    data = described["data"]
+    if prices.fingerprint(frame) != data["sha256"]:
+        raise CourseError(
+            f"{version} was trained on other prices ({data['series']}, {data['first_day']} to"
+            f" {data['last_day']}, SHA-256 {data['sha256'][:12]}…); give these, or train a version"
+            " on the new ones."
+        )
+    test = test_days(described, frame)
+    forecast = model.forecast(network, test)
+    return Judged(described, test, forecast, evaluate.score(forecast, test))
+
+
+def test_days(card: Mapping, frame: pd.DataFrame) -> Windows:
+    """The windows on which a model version is judged: those of the test days that its card names.
+
+    Args:
+        card: of the version.
+        frame: the prices that it was trained on.
+    """
+    made = windows(frame["adj_close"], card["hyperparameters"]["window"])
+    return split_by_date(made, card["data"]["validation_from"], card["data"]["test_from"]).test
+
+
+@contextmanager
+def tensorboard(directory: Path) -> Iterator[Callable[[model.Progress], None]]:
+    """Write the errors of a training as TensorBoard reads them, while it goes.
+
+    Taught in notebook 06. As with Keras, there are two runs, `directory/train` and
+    `directory/validation`, so that TensorBoard draws both lines in one figure: the scalar `mae`,
+    dollars, by epoch.
+
+    Args:
+        directory: where the logs will be; each training needs one of its own.
+
+    Returns:
+        What `train` takes as `report`. The first call makes the directory.
+
+    Raises:
+        CourseError: if the directory holds logs already, or cannot be written.
+    """
+    places = {part: directory / part for part in ("train", "validation")}
+    for place in places.values():
+        if os.path.lexists(place):
+            raise CourseError(
+                f"{directory} holds the logs of a training already, and TensorBoard would draw two"
+                " as one line; give a directory of its own, such as"
+                f" {directory.with_name(directory.name + '-2')}."
+            )
+        repository.free_directory(place)
+    import tensorflow as tf
+
+    with ExitStack() as opened:
+        writers: dict[str, tf.summary.SummaryWriter] = {}
+
+        def report(progress: model.Progress) -> None:
+            errors = {"train": progress.training_mae, "validation": progress.validation_mae}
+            for part, place in places.items():
+                if part not in writers:
+                    writers[part] = tf.summary.create_file_writer(str(place))
+                    opened.callback(writers[part].close)
+                # at its end it flushes, so the logs can be watched as they grow
+                with writers[part].as_default(step=progress.epochs):
+                    tf.summary.scalar(
+                        "mae", errors[part], description="mean absolute error, dollars"
+                    )
+
+        yield report
 
 
 def _finite(value: float) -> float | None:
@@ -204,6 +310,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="write the model version here; in a model repository, MODELS/NAME/N",
     )
+    parser.add_argument(
+        "--tensorboard",
+        type=Path,
+        metavar="DIR",
+        help="write the errors here as the training goes, for tensorboard --logdir DIR",
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -231,7 +343,7 @@ def run(arguments: argparse.Namespace) -> None:
         frame = prices.load(arguments.ticker, arguments.start, arguments.end, arguments.source)
         series = f"{arguments.ticker.upper()} ({arguments.source})"
     if arguments.output:
-        model.free_directory(arguments.output)
+        repository.free_directory(arguments.output)
     chosen = Hyperparameters(
         arguments.network,
         arguments.window,
@@ -246,10 +358,14 @@ def run(arguments: argparse.Namespace) -> None:
         for name, value in metrics.items():
             print(f"{begin}{name}={value:.6g}", flush=True)
 
-    def report(progress: model.Progress) -> None:
-        say({"Training-MAE": progress.training_mae, "Validation-MAE": progress.validation_mae})
+    with tensorboard(arguments.tensorboard) if arguments.tensorboard else nullcontext() as log:
 
-    trained = train(frame, chosen, report, cut)
+        def report(progress: model.Progress) -> None:
+            say({"Training-MAE": progress.training_mae, "Validation-MAE": progress.validation_mae})
+            if log:
+                log(progress)
+
+        trained = train(frame, chosen, report, cut)
     say({"Test-MAE": trained.scores.mae, "Persistence-MAE": trained.scores.persistence_mae})
     if arguments.output:
         model.save(trained.model, arguments.output, card(trained, frame, series, arguments.output))

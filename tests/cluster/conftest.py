@@ -23,6 +23,7 @@ import yaml
 
 from kubeflow_workshop import IMAGE
 from kubeflow_workshop.katib.cluster import Cluster
+from kubeflow_workshop.target import NAMESPACE
 from tests.katib.experiments import experiment
 
 if TYPE_CHECKING:
@@ -162,7 +163,8 @@ def profile(namespace: str) -> Iterator[dict]:
             else:
                 thing["metadata"]["namespace"] = namespace
             for subject in thing.get("subjects", []):
-                subject["namespace"] = namespace
+                if subject["namespace"] == NAMESPACE:
+                    subject["namespace"] = namespace
             if thing["kind"] == "Job":
                 (container,) = thing["spec"]["template"]["spec"]["containers"]
                 container["image"] = IMAGE

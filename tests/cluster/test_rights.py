@@ -10,8 +10,12 @@ from tests.cluster.conftest import SHORT, profile, tiny
 
 
 def granted(namespace: str) -> set[tuple[str, str]]:
-    """Resource and verb, as the profile's Role has them."""
-    (role,) = [thing for thing in profile(namespace) if thing["kind"] == "Role"]
+    """Resource and verb, as the profile's Role for the account has them."""
+    (role,) = [
+        thing
+        for thing in profile(namespace)
+        if (thing["kind"], thing["metadata"]["name"]) == ("Role", "workshop")
+    ]
     return {
         (f"{resource}.{group}".rstrip("."), verb)
         for rule in role["rules"]

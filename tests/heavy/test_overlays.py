@@ -90,6 +90,8 @@ def test_the_courses_objects_are_in_its_namespace_and_run_its_image(layer, machi
         if kind != "Namespace"
     }
     assert spaces == {"kubeflow-workshop"}
+    (runner,) = objects["RoleBinding", "tuning-step"]["subjects"]
+    assert runner["namespace"] == "kubeflow"  # of Pipelines, and not ours
     (container,) = objects["Job", "load-datasets"]["spec"]["template"]["spec"]["containers"]
     assert container["image"] == f"kubeflow-workshop:{machine.version}"
 

@@ -18,8 +18,9 @@ from kubeflow_workshop import IMAGE, case_study
 from kubeflow_workshop.errors import CourseError
 from kubeflow_workshop.katib import cluster, spec
 from kubeflow_workshop.katib.plan import substitute
+from kubeflow_workshop.pipelines import signin, tuning
 from tests.install.conftest import ROOT
-from tests.katib.stand_in import StandIn, kubeconfig, serving
+from tests.katib.stand_in import StandIn, end, kubeconfig, serving
 
 VERSION = json.loads((ROOT / "install/versions.json").read_text())["node"]["version"].removeprefix(
     "v"
@@ -29,15 +30,40 @@ FREE = {"labels", "annotations", "limits", "requests", "data", "stringData", "no
 """Fields whose keys are anybody's."""
 
 
-def course(kind: str) -> dict:
-    """The one object of a kind among the course's own."""
+def course(kind: str, name: str | None = None) -> dict:
+    """The one object of a kind and, if there are several, of a name among the course's own."""
     (thing,) = [
         thing
         for path in COURSE.glob("*.yaml")
         for thing in yaml.safe_load_all(path.read_text())
-        if thing["kind"] == kind
+        if thing["kind"] == kind and (not name or thing["metadata"]["name"] == name)
     ]
     return thing
+
+
+def granted(role: str) -> list[tuple[str, str, str]]:
+    """API group, resource and verb of each right that a Role gives."""
+    return sorted(
+        (group, resource, verb)
+        for rule in course("Role", role)["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    )
+
+
+def asked(api: StandIn) -> list[tuple[str, str, str]]:
+    """The rights that the requests to the API server so far need."""
+    verbs = {"POST": "create", "DELETE": "delete", "GET": "get"}
+    needed = set()
+    for method, path, query, _, _ in api.asked:
+        group = cluster.GROUP if cluster.GROUP in path else ""
+        _, _, _, resource, *named = path[path.index("/namespaces") :].split("/")
+        verb = verbs[method] if named or method != "GET" else "list"
+        needed.add(
+            (group, "/".join([resource, *named[1:]]), "watch" if query.get("watch") else verb)
+        )
+    return sorted(needed)
 
 
 def login() -> dict:
@@ -156,38 +182,51 @@ def test_the_role_grants_what_the_code_asks_for_and_no_more(monkeypatch, tmp_pat
         with pytest.raises(CourseError, match="goes on there"):
             door.wait(name, timeout=0.1)
         door.delete(name)
-    verbs = {"POST": "create", "DELETE": "delete", "GET": "get"}
-    asked = set()
-    for method, path, query, _, _ in api.asked:
-        group = cluster.GROUP if cluster.GROUP in path else ""
-        _, _, _, resource, *named = path[path.index("/namespaces") :].split("/")
-        verb = verbs[method] if named or method != "GET" else "list"
-        asked.add(
-            (group, "/".join([resource, *named[1:]]), "watch" if query.get("watch") else verb)
-        )
-    granted = [
-        (group, resource, verb)
-        for rule in course("Role")["rules"]
-        for group in rule["apiGroups"]
-        for resource in rule["resources"]
-        for verb in rule["verbs"]
-    ]
-    assert sorted(granted) == sorted(asked)
+    assert granted("workshop") == asked(api)
 
 
-def test_the_role_is_bound_to_the_courses_account_in_the_courses_namespace():
-    binding, kustomization = course("RoleBinding"), course("Kustomization")
+def test_the_step_that_tunes_may_do_what_it_does_and_no_more(monkeypatch, tmp_path):
+    """As it runs where Pipelines are installed alone: in their own namespace."""
+    chosen = {"window": "5", "units": "32", "learning-rate": "0.01"}
+    best = [{"name": name, "value": value} for name, value in chosen.items()]
+    with serving(StandIn()) as api:
+        server = f"http://127.0.0.1:{api.port}"
+        config = kubeconfig(tmp_path / "config", server, namespace=signin.PLATFORM)
+        monkeypatch.setenv("KUBECONFIG", str(config))
+        monkeypatch.setenv("WORKSHOP_TARGET", "cluster")
+        created: list[dict] = []
+        api.controller = created.append
+
+        def ended(handler: object) -> None:
+            status = {
+                "conditions": [{"type": "Succeeded", "status": "True"}],
+                "currentOptimalTrial": {"bestTrialName": "one", "parameterAssignments": best},
+            }
+            api.put("experiments", created[0] | {"status": status})
+            end(handler)
+
+        api.watches = [ended]
+        found = tuning.search("IBM", "bundled", "", "", "talk", epochs=1, trials=2)
+    assert found == {"window": 5, "units": 32, "learning_rate": 0.01}
+    (experiment,) = created
+    assert experiment["metadata"]["namespace"] == steps.NAMESPACE
+    assert granted("tuning-step") == asked(api)
+
+
+@pytest.mark.parametrize(
+    ("role", "account", "namespace"),
+    [
+        ("workshop", "workshop", steps.NAMESPACE),
+        ("tuning-step", "pipeline-runner", signin.PLATFORM),
+    ],
+)
+def test_each_role_is_bound_to_its_account_in_the_courses_namespace(role, account, namespace):
+    binding, kustomization = course("RoleBinding", role), course("Kustomization")
     assert kustomization["namespace"] == course("Namespace")["metadata"]["name"] == steps.NAMESPACE
-    assert (binding["roleRef"]["kind"], binding["roleRef"]["name"]) == (
-        "Role",
-        course("Role")["metadata"]["name"],
-    )
-    account = {
-        "kind": "ServiceAccount",
-        "name": course("ServiceAccount")["metadata"]["name"],
-        "namespace": steps.NAMESPACE,
-    }
-    assert binding["subjects"] == [account]
+    assert (binding["roleRef"]["kind"], binding["roleRef"]["name"]) == ("Role", role)
+    subject = {"kind": "ServiceAccount", "name": account, "namespace": namespace}
+    assert binding["subjects"] == [subject]
+    assert account == "pipeline-runner" or course("ServiceAccount")["metadata"]["name"] == account
 
 
 def test_katib_reads_metrics_in_the_courses_namespace_and_the_image_is_this_version():

@@ -18,9 +18,12 @@ from contextlib import contextmanager
 from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
 import yaml
+
+Served = TypeVar("Served")
 
 CUSTOM = re.compile(
     r"/apis/kubeflow\.org/v1beta1/namespaces/(?P<namespace>[^/]+)/(?P<resource>experiments|trials)(/(?P<name>[^/]+))?"
@@ -331,12 +334,14 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serving(cluster: StandIn, certificate: Path | None = None) -> Iterator[StandIn]:
+def serving(
+    cluster: Served, certificate: Path | None = None, handler: type = Handler
+) -> Iterator[Served]:
     """The stand-in on a free port of loopback, with TLS if there is a certificate (with its key in
-    the same file).
+    the same file). Another stand-in comes with its handler.
     """
     server = ThreadingHTTPServer(
-        ("127.0.0.1", 0), type("ItsHandler", (Handler,), {"cluster": cluster})
+        ("127.0.0.1", 0), type("ItsHandler", (handler,), {"cluster": cluster})
     )
     server.daemon_threads = True
     if certificate:

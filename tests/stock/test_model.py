@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from kubeflow_workshop.errors import CourseError
-from kubeflow_workshop.stock import model
+from kubeflow_workshop.stock import model, repository
 from kubeflow_workshop.stock.windows import Windows, split, windows
 
 
@@ -401,15 +401,15 @@ def test_a_place_that_cannot_be_written_is_refused_and_nothing_is_left(tmp_path)
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
     for name in ("file", "link", "."):
         with pytest.raises(CourseError, match="exists already"):
-            model.free_directory(tmp_path / name)
+            repository.free_directory(tmp_path / name)
     for name, why in (
         ("file/1", "Not a directory"),
         ("x" * 300, "File name too long"),
         ("link/1", "cannot be written"),
     ):
         with pytest.raises(CourseError, match=why):
-            model.free_directory(tmp_path / name)
-    model.free_directory(tmp_path / "new" / "1")
+            repository.free_directory(tmp_path / name)
+    repository.free_directory(tmp_path / "new" / "1")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "link"]
     assert (tmp_path / "file").read_text() == "mine"
 
@@ -421,7 +421,7 @@ def test_a_place_that_cannot_be_written_is_refused_and_nothing_is_left(tmp_path)
 def test_a_folder_that_one_may_not_write_into_is_refused(tmp_path):
     tmp_path.chmod(0o500)
     with pytest.raises(CourseError, match="Permission denied"):
-        model.free_directory(tmp_path / "msft" / "1")
+        repository.free_directory(tmp_path / "msft" / "1")
 
 
 @pytest.fixture

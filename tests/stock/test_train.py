@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -99,6 +100,8 @@ def test_the_card_says_what_the_contract_asks_for(version, trained, frame):
         "first_day": "2012-09-05",
         "last_day": "2013-03-01",
         "rows": len(frame),
+        "validation_from": f"{trained.parts.validation.dates[0]:%Y-%m-%d}",
+        "test_from": f"{trained.parts.test.dates[0]:%Y-%m-%d}",
         "sha256": prices.fingerprint(frame),
     }
     assert card["scores"]["training_mae"] == trained.progress[-1].training_mae
@@ -332,6 +335,66 @@ def test_the_live_source_is_asked_only_when_it_is_named(monkeypatch, frame, give
     train.main([*SMALL, "--source", "yahoo", "--end", "2013-03-01"])
     assert asked == [("MSFT", pd.Timestamp("2012-09-05").date(), pd.Timestamp("2013-03-01").date())]
     pd.testing.assert_frame_equal(given[0][0], given[1][0])
+
+
+# TensorBoard's logs
+
+
+def scalars(directory: Path) -> dict[int, float]:
+    """Epoch → value of the one scalar in a run's logs, as TensorBoard itself reads them."""
+    from tensorboard.backend.event_processing import event_multiplexer
+    from tensorboard.util import tensor_util
+
+    read = event_multiplexer.EventMultiplexer().AddRun(str(directory)).Reload()
+    (run,) = read.Runs()
+    assert read.Runs()[run]["tensors"] == ["mae"]
+    return {
+        event.step: float(tensor_util.make_ndarray(event.tensor_proto))
+        for event in read.Tensors(run, "mae")
+    }
+
+
+def test_tensorboard_reads_the_errors_of_both_parts_by_epoch(tmp_path, capsys, printed, trained):
+    logs = tmp_path / "logs" / "1"
+    assert train.main([*SMALL, "--tensorboard", str(logs)]) == 0
+    assert capsys.readouterr().out.splitlines() == printed
+    for part in ("train", "validation"):
+        errors = [
+            each.training_mae if part == "train" else each.validation_mae
+            for each in trained.progress
+        ]
+        assert scalars(logs / part) == {
+            epochs: pytest.approx(error) for epochs, error in zip([10, 12], errors, strict=True)
+        }
+
+
+def test_the_logs_can_be_read_while_the_training_goes(tmp_path):
+    with train.tensorboard(tmp_path / "logs") as log:
+        log(model.Progress(10, 0.5, 0.25))
+        assert scalars(tmp_path / "logs" / "train") == {10: 0.5}
+        assert scalars(tmp_path / "logs" / "validation") == {10: 0.25}
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--tensorboard", "logs"], "logs holds the logs of a training already, and TensorBoard"),
+        (["--tensorboard", "few.csv"], "few.csv/train cannot be written (Not a directory); give"),
+        (["--tensorboard", "new", "--learning-rate", "0"], "learning rate 0.0 cannot train"),
+        (["--tensorboard", "new", "--output", "logs"], "logs exists already"),
+    ],
+)
+def test_logs_that_cannot_be_written_are_told_before_the_training(
+    words, says, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "logs" / "train").mkdir(parents=True)
+    (tmp_path / "few.csv").write_text("mine")
+    assert train.main([*SMALL, *words]) == 2
+    said = capsys.readouterr()
+    assert (said.out, said.err.count("\n")) == ("", 1)
+    assert says in said.err
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["few.csv", "logs", "train"]
 
 
 # The program as a process

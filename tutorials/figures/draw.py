@@ -507,7 +507,7 @@ def dashboard() -> Picture:
     entries = [
         ("Home", "Home", "–", SKY),
         ("Notebooks", "Notebooks", "all", SKY),
-        ("TensorBoards", "Tensorboards", "–", SKY),
+        ("TensorBoards", "Tensorboards", "06", SKY),
         ("Volumes", "Volumes", "06", "#B8BCC4"),
         ("–", "Snapshots", "–", "#B8BCC4"),
         ("KServe Endpoints", "Models", "09-10", GREEN),
@@ -516,7 +516,7 @@ def dashboard() -> Picture:
         ("Pipelines", "Pipelines", "06-08", PINK),
         ("Experiments", "Experiments (KFP)", "06", PINK),
         ("Runs", "Runs", "06", PINK),
-        ("Recurring Runs", "Recurring runs", "12", PINK),
+        ("Recurring Runs", "Recurring runs", "06, 12", PINK),
         ("Artifacts", "Artifacts", "06", PINK),
         ("Executions", "Executions", "06", PINK),
     ]
