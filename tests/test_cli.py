@@ -222,6 +222,7 @@ def test_an_output_that_knows_few_letters_gets_what_it_can(monkeypatch):
     assert written.getvalue().split() == b"Docker ? install it".split()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "command", [["workshop", "train"], ["python", "-m", "kubeflow_workshop.stock.train"]]
 )
@@ -246,6 +247,7 @@ def test_a_process_says_its_sentence_and_exits_with_2(command, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="a closed pipe is another error on Windows")
 @pytest.mark.parametrize(
     "words", ["doctor", "train --epochs 1 --units 1 --start 2012-09-05 --output models/1"]

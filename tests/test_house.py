@@ -285,6 +285,7 @@ def test_help_answers_without_loading_what_takes_long():
     )
 
 
+@pytest.mark.slow
 def test_the_case_study_is_imported_without_tensorflow():
     rooms = [
         path.removesuffix(".py").replace("/", ".")

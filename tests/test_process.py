@@ -100,6 +100,7 @@ def test_lines_come_as_they_are_written_and_nothing_is_lost():
     assert program.wait() == 0
 
 
+@pytest.mark.slow
 def test_a_program_whose_lines_nobody_reads_waits():
     program = process.start(["sh", "-c", "yes | head -c 5000000; echo ready >&2"])
     next(program.lines(5))

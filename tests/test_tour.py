@@ -20,6 +20,7 @@ def small(monkeypatch):
     monkeypatch.setattr(tour, "EPOCHS", 1)
 
 
+@pytest.mark.slow
 def test_the_tour_prints_a_line_a_step_a_table_and_where_the_figure_is(small, tmp_path, capsys):
     assert cli.main(["tour", "--output", str(tmp_path / "new" / "folder")]) == 0
     printed = capsys.readouterr()

@@ -19,7 +19,7 @@ def test_the_lock_installs_and_the_unit_tests_pass_on(version):
     )
     assert (
         subprocess.run(
-            [f"{room}/bin/python", "tests/run.py", "unit"], cwd=ROOT, check=False
+            [f"{room}/bin/python", "tests/run.py", "unit", "slow"], cwd=ROOT, check=False
         ).returncode
         == 0
     )

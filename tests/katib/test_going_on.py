@@ -160,6 +160,7 @@ def running(uid: str) -> list[psutil.Process]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(60 + 30 * KILLS)
 def test_killed_at_any_moment_it_goes_on_and_nothing_is_lost_or_repeated(
     door, elsewhere, said, tmp_path

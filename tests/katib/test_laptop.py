@@ -544,6 +544,7 @@ def test_a_daemon_does_not_hold_a_trial_beyond_its_deadline(laptop):
     assert time.monotonic() - began < 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("script", "file"), [
     ("yes loss=1", False),
     ("head -c 200000000 /dev/zero; echo; echo loss=1", False),
@@ -572,6 +573,7 @@ print(size() - before)
     assert int(done.stdout) < 60_000  # kilobytes
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "killpg"), reason="this system has no Ctrl-C for a process")
 def test_ctrl_c_ends_a_search_the_first_time(tmp_path):
     script = "trap '' TERM INT; setsid sleep 300 & while true; do echo loss=1; sleep 0.1; done"

@@ -382,6 +382,7 @@ def test_the_module_of_a_command_is_known_if_the_python_is_this_one():
         assert workers.module_of(argv) is None
 
 
+@pytest.mark.slow
 def test_the_training_program_gives_the_same_numbers_in_a_fork():
     """Notebook 05: the numbers are identical to the plain command."""
     module = "kubeflow_workshop.stock.train"

@@ -17,6 +17,8 @@ from kubeflow_workshop.pipelines import graph, lineage, spec, tuning
 from kubeflow_workshop.pipelines.laptop import Laptop
 from kubeflow_workshop.stock import prices, repository
 
+pytestmark = pytest.mark.slow
+
 FILE = course_file(pipeline.YAML)
 FEW = {"epochs": 2, "start": "2011-03-01", "at_least": -0.99}
 

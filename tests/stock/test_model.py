@@ -153,6 +153,7 @@ def test_the_largest_seed_is_one():
 # The fit
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", model.NETWORKS)
 def test_the_fit_is_what_keras_does_with_the_same_batches(name, parts):
     import keras

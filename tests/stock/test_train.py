@@ -400,6 +400,7 @@ def test_logs_that_cannot_be_written_are_told_before_the_training(
 # The program as a process
 
 
+@pytest.mark.slow
 def test_a_process_gives_the_same_numbers_and_ctrl_c_ends_it_without_a_traceback_or_a_trace(
     tmp_path, printed
 ):
