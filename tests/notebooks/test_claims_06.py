@@ -97,7 +97,7 @@ def test_what_runs_is_the_file(notebook):
     ) == [True, True]
 
 
-@claim("06", "`fetch` did what it was told, `check-prices` is red, and `judge` has not begun.")
+@claim("06", "`fetch` did what it was told, `check-prices` has failed, and `judge` has not begun.")
 def test_bad_prices_stop_the_run(notebook):
     assert notebook(states("spoilt")) == {"fetch": "SUCCEEDED", "check-prices": "FAILED"}
     assert notebook("spoilt['state']") == "FAILED"
@@ -179,7 +179,7 @@ def test_one_failed_stock_fails_the_run(notebook):
 @claim("06", "the mean of two days is worse than persistence, by 11 to 15 %")
 def test_the_next_run_goes_on_from_there(notebook):
     skills = notebook("returned(collected)['compare']")
-    assert list(skills) == ["MSFT", "IBM", "GOOG"]
+    assert sorted(skills) == ["GOOG", "IBM", "MSFT"]
     assert sorted(round(-100 * skill) for skill in skills.values()) == [11, 12, 15]
     steps = ("fetch", "check-prices", "judge")
     assert sorted(notebook(cached("collected"))) == sorted(
@@ -188,12 +188,12 @@ def test_the_next_run_goes_on_from_there(notebook):
     assert notebook("collected['state']") == "SUCCEEDED"
 
 
-@claim("06", "nearly all of it went into `train` and `evaluate`")
+@claim("06", "most of it went into `train` and `evaluate`")
 @claim("06", "`tune` was skipped, since we did not ask for a search.")
 def test_where_the_time_went(notebook):
     seconds = notebook("{one['task_id']: table.duration(one) for one in tasks}")
     heavy = seconds["train.0"] + seconds["evaluate.0"]
-    assert heavy > 0.55 * sum(one for one in seconds.values() if one)
+    assert heavy > 0.5 * sum(one for one in seconds.values() if one)
     assert notebook(states("ibm"))["tune.0"] == "SKIPPED"
 
 
@@ -209,7 +209,7 @@ def test_five_metrics_are_logged(notebook):
 
 
 @claim(
-    "06", "From the version back to the run, to the fingerprint of the prices, to each parameter"
+    "06", "From the version back to the run, to the fingerprint of the prices, to the settings"
 )
 def test_a_model_knows_where_it_is_from(notebook):
     said = notebook("dict(lineage.origin(version, door).lines())")
@@ -218,8 +218,22 @@ def test_a_model_knows_where_it_is_from(notebook):
         notebook("prices.fingerprint(prices.load('IBM', start='2010-03-01'))")
         in (said["fingerprint"])
     )
-    assert "epochs=60" in said["parameters"]
+    assert "epochs=30" in said["parameters"]
     assert said["gate"].startswith("Accepted: ")
+
+
+@claim("06", "The gate accepted it although it does not beat persistence")
+@claim("06", "even the low end of its interval, −0.047, is above −0.1")
+@claim("06", "with `at_least=0`, the gate would have refused this model")
+def test_a_gate_that_asks_for_more_would_have_refused_it(notebook):
+    from kubeflow_workshop.stock.evaluate import Scores
+    from kubeflow_workshop.stock.gate import decide
+
+    scores = Scores.from_json(notebook("repository.card(version)['scores']['test']"))
+    assert decide(scores).accepted
+    assert scores.skill_low == pytest.approx(-0.047, abs=0.03)
+    assert scores.skill_low < 0
+    assert not decide(scores, 0).accepted
 
 
 @claim("06", "so a file that has the same name but other prices has no models")
@@ -302,9 +316,17 @@ def test_the_listing_of_a_recurring_run_calls_what_there_is(notebook):
 def test_tensorboard_shows_what_the_step_has_written(notebook):
     assert "TensorBoard" in notebook("urlopen(address).read(4000).decode()")
     assert notebook("{part: curve.index.tolist() for part, curve in curves.items()}") == {
-        "train": [10, 20, 30, 40, 50, 60],
-        "validation": [10, 20, 30, 40, 50, 60],
+        "train": [10, 20, 30],
+        "validation": [10, 20, 30],
     }
+
+
+@claim("06", "Neither moves by as much as two cents, on a share that moves by 1.13 dollars")
+def test_neither_error_moves_by_two_cents(notebook):
+    moves = notebook("[float(curve.max() - curve.min()) for curve in curves.values()]")
+    assert max(moves) < 0.02
+    daily = notebook("float(table.metrics(tasks).loc['evaluate.0', 'persistence_mae'])")
+    assert daily == pytest.approx(1.13, abs=0.005)
 
 
 @claim("06", "`logspath` names a volume claim and a folder in it.")
@@ -321,8 +343,8 @@ def test_the_tensorboard_object_names_the_claim_of_the_pipeline(notebook):
     )
 
 
-@claim("06", "The course refuses one. What does it say to a token that is over?")
-@claim("06", "A token shows its own end to anyone who looks, so nothing had to be sent for that.")
+@claim("06", "The course refuses one. And what does it say to a token that has expired?")
+@claim("06", "A token shows its own end, so nothing was sent.")
 def test_a_cookie_and_an_expired_token_are_told_apart(notebook):
     cells = nbformat.read(PATH, as_version=4).cells
     (shown,) = [cell for cell in cells if cell.id == "sign-in"]
@@ -332,7 +354,7 @@ def test_a_cookie_and_an_expired_token_are_told_apart(notebook):
 
 
 @claim("06", "KF_PIPELINES_SA_TOKEN_PATH=FILE")
-@claim("06", "kfp's own client knows the first two by the same names")
+@claim("06", "environment variables, with kfp's own names")
 def test_the_ways_in_are_those_of_the_package(notebook):
     from kubeflow_workshop.pipelines import signin
 
