@@ -29,6 +29,7 @@ _COLOURS = {
     "SKIPPED": PALE,
 }
 _WORDS = {"SUCCEEDED": "done", "RUNNING": "running", "CANCELED": "stopped"}
+_TURN = re.compile(r"-iteration-\d+")
 _INPUT = re.compile(r"inputs\.parameter_values\['([^']*)'\]")
 
 
@@ -38,6 +39,7 @@ class Box:
 
     Attributes:
         name: of the task.
+        path: the groups that it is in, and its name, with dots between them.
         title: of a group.
         inside: the boxes of a group.
         after: the names of the boxes beside it that it waits for.
@@ -45,6 +47,7 @@ class Box:
     """
 
     name: str
+    path: str
     title: str = ""
     inside: list["Box"] = field(default_factory=list)
     after: set[str] = field(default_factory=set)
@@ -92,19 +95,19 @@ class Box:
 def layout(pipeline: Pipeline) -> Box:
     """The boxes of a pipeline, placed."""
 
-    def group(name: str, title: str, component: Mapping) -> Box:
+    def group(name: str, path: str, title: str, component: Mapping) -> Box:
         tasks = component["dag"]["tasks"]
-        box = Box(name, title)
+        box = Box(name, path, title)
         for each, task in tasks.items():
             called = pipeline.component(task)
-            title = _title(each, task, tasks)
-            one = group(each, title, called) if "dag" in called else Box(each)
+            way, title = f"{path}.{each}".lstrip("."), _title(each, task, tasks)
+            one = group(each, way, title, called) if "dag" in called else Box(each, way)
             one.after = {other for other in task.get("dependentTasks", []) if other in tasks}
             box.inside.append(one)
         _leave_out_what_is_implied(box.inside)
         return box
 
-    whole = group("", "", pipeline.spec["root"])
+    whole = group("", "", "", pipeline.spec["root"])
     whole.place()
     return whole
 
@@ -157,8 +160,11 @@ def svg(pipeline: Pipeline, tasks: Sequence[Mapping] = ()) -> str:
     whole = layout(pipeline)
     width, height = whole.width + 2 * EDGE, whole.height + 2 * EDGE
     by_step: dict[str, list[Mapping]] = {}
+    ways = {".".join(step.path) for step in pipeline.steps()}
     for task in tasks:
-        by_step.setdefault(task["display_name"], []).append(task)
+        # where several steps have one name, the task's id has the way to it
+        way = _TURN.sub("", task["task_id"])
+        by_step.setdefault(way if way in ways else task["display_name"], []).append(task)
     drawn = [*_group(whole, EDGE, EDGE, by_step)]
     says = ", ".join(
         f"{name} {' '.join(_says(of))}".strip() for name, of in by_step.items()
@@ -180,7 +186,7 @@ def _group(box: Box, x: float, y: float, tasks: Mapping) -> Iterator[str]:
     for one in box.inside:
         left, top = x + one.x, y + one.y
         if not one.inside:
-            yield from _step(one, left, top, tasks.get(one.name, []))
+            yield from _step(one, left, top, tasks.get(one.path) or tasks.get(one.name, []))
             continue
         if one.title:
             yield (
