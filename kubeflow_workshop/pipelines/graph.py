@@ -29,6 +29,7 @@ _COLOURS = {
     "SKIPPED": PALE,
 }
 _WORDS = {"SUCCEEDED": "done", "RUNNING": "running", "CANCELED": "stopped"}
+_TURN = re.compile(r"-iteration-\d+")
 _INPUT = re.compile(r"inputs\.parameter_values\['([^']*)'\]")
 
 
@@ -38,6 +39,7 @@ class Box:
 
     Attributes:
         name: of the task.
+        path: the groups that it is in, and its name, with dots between them.
         title: of a group.
         inside: the boxes of a group.
         after: the names of the boxes beside it that it waits for.
@@ -45,6 +47,7 @@ class Box:
     """
 
     name: str
+    path: str
     title: str = ""
     inside: list["Box"] = field(default_factory=list)
     after: set[str] = field(default_factory=set)
@@ -92,19 +95,19 @@ class Box:
 def layout(pipeline: Pipeline) -> Box:
     """The boxes of a pipeline, placed."""
 
-    def group(name: str, title: str, component: Mapping) -> Box:
+    def group(name: str, path: str, title: str, component: Mapping) -> Box:
         tasks = component["dag"]["tasks"]
-        box = Box(name, title)
+        box = Box(name, path, title)
         for each, task in tasks.items():
             called = pipeline.component(task)
-            title = _title(each, task, tasks)
-            one = group(each, title, called) if "dag" in called else Box(each)
+            way, title = f"{path}.{each}".lstrip("."), _title(each, task, tasks)
+            one = group(each, way, title, called) if "dag" in called else Box(each, way)
             one.after = {other for other in task.get("dependentTasks", []) if other in tasks}
             box.inside.append(one)
         _leave_out_what_is_implied(box.inside)
         return box
 
-    whole = group("", "", pipeline.spec["root"])
+    whole = group("", "", "", pipeline.spec["root"])
     whole.place()
     return whole
 
@@ -156,7 +159,7 @@ def svg(pipeline: Pipeline, tasks: Sequence[Mapping] = ()) -> str:
     """
     whole = layout(pipeline)
     width, height = whole.width + 2 * EDGE, whole.height + 2 * EDGE
-    drawn = [*_group(whole, EDGE, EDGE, _by_step(tasks))]
+    drawn = [*_group(whole, EDGE, EDGE, _by_step(pipeline, tasks))]
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}"'
         f' width="{width:g}" height="{height:g}" style="max-width: 100%; height: auto"'
@@ -170,14 +173,17 @@ def in_words(pipeline: Pipeline, tasks: Sequence[Mapping] = ()) -> str:
     """What `svg` shows, for those who do not see it: the steps, and the states and times of a
     run.
     """
-    said = [f"{name} {' '.join(_says(of))}" for name, of in _by_step(tasks).items()]
+    said = [f"{name} {' '.join(_says(of))}" for name, of in _by_step(pipeline, tasks).items()]
     return f"{pipeline.name}: {', '.join(said or [step.name for step in pipeline.steps()])}"
 
 
-def _by_step(tasks: Sequence[Mapping]) -> dict[str, list[Mapping]]:
+def _by_step(pipeline: Pipeline, tasks: Sequence[Mapping]) -> dict[str, list[Mapping]]:
+    ways = {".".join(step.path) for step in pipeline.steps()}
     found: dict[str, list[Mapping]] = {}
     for task in tasks:
-        found.setdefault(task["display_name"], []).append(task)
+        # where several steps have one name, the task's id has the way to it
+        way = _TURN.sub("", task["task_id"])
+        found.setdefault(way if way in ways else task["display_name"], []).append(task)
     return found
 
 
@@ -210,7 +216,7 @@ def _group(box: Box, x: float, y: float, tasks: Mapping) -> Iterator[str]:
     for one in box.inside:
         left, top = x + one.x, y + one.y
         if not one.inside:
-            yield from _step(one, left, top, tasks.get(one.name, []))
+            yield from _step(one, left, top, tasks.get(one.path) or tasks.get(one.name, []))
             continue
         if one.title:
             yield (

@@ -171,6 +171,8 @@ def _watch(
         here.volumes = dict(
             _volumes(platforms["/".join(groups)].get("pvcMount", []), plan, given["io_store"])
         )
+        component = given["components"][given["task_spec"].component_ref.name]
+        imported = given["executors"][component.executor_label].WhichOneof("spec") == "importer"
         here.begin(recorder.begin(here.path))
         try:
             outputs, ending = run_step(**given)
@@ -179,7 +181,7 @@ def _watch(
             raise
         if ending is status.Status.SUCCESS:
             _keep_pages(outputs, store.page(here.task))
-            cached = here.code is None and given["task_spec"].caching_options.enable_cache
+            cached = here.code is None and not imported
             shown = {name: _shown(value) for name, value in outputs.items()}
             recorder.end(here.path, "SUCCEEDED", cached=cached, outputs=shown)
         else:

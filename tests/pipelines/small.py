@@ -117,6 +117,45 @@ def breaks(text: str = "seven"):
     say(text=failed.output)
 
 
+@component
+def try_twice(folder: str) -> str:
+    from pathlib import Path
+
+    tried = Path(folder) / "tried"
+    if not tried.exists():
+        tried.touch()
+        raise RuntimeError("not the first time")
+    return "the second time"
+
+
+@component
+def last(folder: str, status: dsl.PipelineTaskFinalStatus):
+    from pathlib import Path
+
+    (Path(folder) / "last").write_text(status.state)
+
+
+@dsl.pipeline(name="inner")
+def inner(text: str) -> str:
+    written = write(text=text)
+    return read(file=written.output).output
+
+
+@dsl.pipeline(name="more")
+def more(folder: str, given: str, fails: bool = False):
+    """An exit handler, a retry, pipelines in the pipeline, an importer, a loop in a loop."""
+    with dsl.ExitHandler(last(folder=folder).set_caching_options(False)):
+        try_twice(folder=folder).set_retry(num_retries=1)
+        first = inner(text="first")
+        inner(text="second").after(first)
+        file = dsl.importer(artifact_uri=given, artifact_class=dsl.Dataset, reimport=True)
+        read(file=file.output)
+        with dsl.ParallelFor(["a", "b"]), dsl.ParallelFor(["c", "d"]) as deep:
+            say(text=deep)
+        with dsl.If(fails == True):  # noqa: E712
+            fail(text=folder)
+
+
 @dsl.container_component
 def shell():
     return dsl.ContainerSpec(image="busybox:1.36", command=["echo"], args=["hello"])
@@ -143,7 +182,7 @@ def platform():
     needs_old_pandas()
 
 
-PIPELINES = (gate, values, breaks, platform)
+PIPELINES = (gate, values, breaks, more, platform)
 
 
 def compile_all(folder: Path) -> dict[str, Path]:

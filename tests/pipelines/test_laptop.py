@@ -226,3 +226,22 @@ def test_ctrl_c_ends_the_run_and_its_steps(tmp_path):
         if str(tmp_path) in " ".join(process.info["cmdline"] or [])
     ]
     assert not psutil.wait_procs(mine, timeout=10)[1]
+
+
+def test_exit_handlers_retries_imports_and_pipelines_in_the_pipeline_work(door, files, tmp_path):
+    (tmp_path / "given.txt").write_text("given")
+    arguments = {"folder": str(tmp_path), "given": str(tmp_path / "given.txt"), "fails": True}
+    run = door.wait(door.create(files["more"], arguments))
+    made = by_name(door, run)
+    assert run["error"]["message"].startswith("step fail failed: ValueError: ")
+    assert (tmp_path / "last").read_text() == "FAILED"
+    assert made["try-twice"]["state"] == "SUCCEEDED"
+    assert "not the first time" in door.logs(run["run_id"], "try-twice")
+    inner = "exit-handler-1.inner.read", "exit-handler-1.inner-2.read"
+    assert [made[name]["outputs"]["Output"] for name in inner] == ["first", "second"]
+    assert made["exit-handler-1.read"]["outputs"]["Output"] == "given"
+    drawn = graph.svg(spec.read(files["more"]), list(made.values()))
+    assert "4 done" in drawn
+    assert "3 done" not in drawn  # three steps are called read, and each is drawn with its own
+    turns = [task["iteration"] for task in made.values() if task["display_name"] == "say"]
+    assert sorted(turns) == ["0.0", "0.1", "1.0", "1.1"]
