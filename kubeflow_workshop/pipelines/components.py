@@ -64,7 +64,7 @@ def tune(
     ticker: str, source: str, start: str, end: str, network: str, epochs: int, trials: int
 ) -> dict:
     """Search for hyperparameters with a Katib Experiment."""
-    from kubeflow_workshop.pipelines import tuning
+    from kubeflow_workshop import tuning
 
     return tuning.search(ticker, source, start, end, network, epochs, trials)
 

@@ -14,11 +14,11 @@ import yaml
 from kubeflow_install import preflight, steps
 from kubernetes.utils import parse_quantity
 
-from kubeflow_workshop import IMAGE, case_study
+from kubeflow_workshop import IMAGE, case_study, tuning
 from kubeflow_workshop.errors import CourseError
 from kubeflow_workshop.katib import cluster, spec
 from kubeflow_workshop.katib.plan import substitute
-from kubeflow_workshop.pipelines import signin, tuning
+from kubeflow_workshop.pipelines import signin
 from tests.install.conftest import ROOT
 from tests.katib.stand_in import StandIn, end, kubeconfig, serving
 

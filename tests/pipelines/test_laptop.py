@@ -12,6 +12,8 @@ from kubeflow_workshop.objects import AbsentError
 from kubeflow_workshop.pipelines import graph, spec, table
 from kubeflow_workshop.pipelines.laptop import Laptop
 
+pytestmark = pytest.mark.xdist_group("laptop")
+
 
 @pytest.fixture(scope="module")
 def notes(tmp_path_factory) -> Path:

@@ -15,6 +15,8 @@ from kfp import compiler, dsl
 from kubeflow_workshop.pipelines import spec
 from tests.pipelines.small import join, judge, make_list, measure, read, say, write
 
+pytestmark = pytest.mark.xdist_group("traps")
+
 
 @dsl.pipeline(name="float-condition")
 def float_condition():

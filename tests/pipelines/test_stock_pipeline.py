@@ -9,13 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from kubeflow_workshop import case_study, pipeline
+from kubeflow_workshop import case_study, pipeline, tuning
 from kubeflow_workshop.cli import main
 from kubeflow_workshop.errors import CourseError
 from kubeflow_workshop.files import course_file
-from kubeflow_workshop.pipelines import graph, lineage, spec, tuning
+from kubeflow_workshop.pipelines import graph, lineage, spec
 from kubeflow_workshop.pipelines.laptop import Laptop
 from kubeflow_workshop.stock import prices, repository
+
+pytestmark = pytest.mark.xdist_group("stock pipeline")  # else each worker runs it once more
 
 FILE = course_file(pipeline.YAML)
 FEW = {"epochs": 2, "start": "2011-03-01", "at_least": -0.99}
