@@ -19,6 +19,7 @@ HEAVY = {"tensorflow", "keras", "kfp", "kserve", "evidently"}
 PLATFORMS = {"kubernetes", "kubeflow", "kfp", "kserve", "optuna", "skopt"}
 
 PLATFORM = {"errors", "files", "target", "objects", "kube", "process", "forks"}
+SERVING = PLATFORM | {"versions"}
 LOOP = PLATFORM | {"stock", "case_study", "pipelines", "serving", "katib"}
 MAY_IMPORT = {
     "__init__": set(),
@@ -31,7 +32,8 @@ MAY_IMPORT = {
     "process": {"errors"},
     "forks": set(),  # run by its path, so that no program meets the course in it
     "katib": PLATFORM,
-    "serving": PLATFORM,
+    "versions": {"errors"},
+    "serving": SERVING,
     "pipelines": PLATFORM | {"stock"},
     "case_study": {"errors", "files", "stock"},
     "learn": {"errors", "files"},
