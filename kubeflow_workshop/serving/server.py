@@ -17,6 +17,7 @@ import logging
 import signal
 import socket
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent import futures
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import numpy as np
+import orjson
 
 from kubeflow_workshop import versions
 from kubeflow_workshop.errors import CourseError, CourseParser, exit_with_one_sentence
@@ -175,15 +177,19 @@ def _predictor(loaded: Loaded, state: State) -> "kserve.Model":
             self.loaded = loaded
             self.ready = True
 
+        async def preprocess(self, payload: Any, headers: dict | None = None) -> Any:
+            if isinstance(payload, InferRequest | inputs.Request):
+                return payload
+            return inputs.instances(payload, given)
+
         async def predict(
             self, payload: Any, headers: dict | None = None, response_headers: Any = None
         ) -> Any:
             if isinstance(payload, InferRequest | inputs.Request):
                 return await self._infer(payload)
-            windows = inputs.instances(payload, given)
-            values = await run(windows)
+            values = await run(payload)
             request_id = (headers or {}).get("x-request-id") or uuid4().hex
-            self._note(request_id, windows, values)
+            self._note(request_id, payload, values)
             return {"predictions": values.tolist()}
 
         async def _infer(self, payload: "InferRequest | inputs.Request") -> InferResponse:
@@ -495,7 +501,6 @@ def _forecast_plane(repository: Any) -> Any:
 def _add_routes(app: Any, plane: Any, repository: Any) -> None:
     """Routes that KServe 0.21 has otherwise, or not at all; the first that fits answers."""
     from fastapi import APIRouter, Request, Response
-    from fastapi.responses import ORJSONResponse
     from kserve.constants.constants import INFERENCE_CONTENT_LENGTH_HEADER
     from kserve.errors import ModelNotReady
     from kserve.protocol.rest.timeseries import ForecastRequest
@@ -520,7 +525,7 @@ def _add_routes(app: Any, plane: Any, repository: Any) -> None:
         answer, _ = await plane.infer(model_name, asked, dict(request.headers))
         content, size = answer.to_rest()
         if size is None:
-            return ORJSONResponse(content)
+            return Response(orjson.dumps(content), media_type="application/json")
         return Response(
             content,
             headers={INFERENCE_CONTENT_LENGTH_HEADER: str(size)},
@@ -546,8 +551,8 @@ def _add_routes(app: Any, plane: Any, repository: Any) -> None:
 
 
 def _first_of(error: Any) -> str:
-    """The first thing that is wrong with a forecast request, in one sentence."""
-    first = error.errors(include_url=False, include_context=False)[0]
+    """The first thing that is wrong with a request, in one sentence."""
+    first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"])
     return f"{where or 'the body'}: {first['msg'][0].lower()}{first['msg'][1:]}."
 
@@ -557,6 +562,7 @@ def _add_handlers(app: Any) -> None:
     a mistake of a client.
     """
     from fastapi import Request
+    from fastapi.exceptions import RequestValidationError
     from fastapi.responses import JSONResponse
     from kserve.errors import InvalidInput, ModelNotFound, ModelNotReady, ServerNotReady
     from starlette.exceptions import HTTPException
@@ -580,11 +586,13 @@ def _add_handlers(app: Any) -> None:
         (BadInputError, 400),
         (InvalidInput, 400),
         (ModelNotFound, 404),
+        (NotImplementedError, 501),
         (ModelNotReady, 503),
         (ServerNotReady, 503),
         (UnavailableError, 503),
     ):
         app.add_exception_handler(kind, answer(status))
+    app.add_exception_handler(RequestValidationError, answer(400, _first_of))
     app.add_exception_handler(HTTPException, answer(404, lambda error: f"{error.detail}."))
     app.add_exception_handler(
         Exception, answer(500, lambda error: "the server made a mistake; its log says which.")
@@ -643,15 +651,13 @@ def _rest_server(server: Any, listening: socket.socket, ready: Callable[[], None
         def force(self) -> None:
             self._server.should_exit = self._server.force_exit = True
 
-    made = Rest(
+    return Rest(
         FASTAPI_APP_IMPORT_STRING,
         server.dataplane,
         server.model_repository_extension,
         listening.getsockname()[1],
         grace_period=int(GRACE),
     )
-    made.config.access_log = False
-    return made
 
 
 def _grpc_server(server: Any, host: str, port: int) -> Any:
@@ -836,6 +842,8 @@ def _import_kserve() -> Iterator[None]:
     try:
         import kserve  # noqa: F401
 
+        # its own, of FastAPI
+        warnings.filterwarnings("ignore", message="ORJSONResponse is deprecated")
         yield
     finally:
         sys.argv = mine
@@ -856,6 +864,8 @@ def _model_server(asked: Asked, state: State) -> Any:
             super().__init__(registered_models=repository, grace_period=int(GRACE))
             for name in ("kserve", "kserve.trace", "uvicorn", "uvicorn.error"):
                 logging.getLogger(name).setLevel(logging.WARNING)  # two lines per request
+            access = logging.getLogger("uvicorn.access")  # and a third
+            access.handlers, access.propagate = [], False
             self.state = state
             self.dataplane = _data_plane(repository, state)
             self.model_repository_extension = _extension(repository)
