@@ -42,6 +42,9 @@ def _run(argv: Sequence[str] | None) -> int | None:
     tuner = commands.add_parser(
         "tune", help="run a Katib Experiment, on this laptop or on a cluster"
     )
+    server = commands.add_parser(
+        "serve", help="answer requests with model versions, as KServe's model server does"
+    )
     known = argv if argv is not None else sys.argv[1:]
     if known[:1] == ["train"]:
         from kubeflow_workshop.stock import train
@@ -51,11 +54,17 @@ def _run(argv: Sequence[str] | None) -> int | None:
         from kubeflow_workshop import tune
 
         tune.add_arguments(tuner)
+    elif known[:1] == ["serve"]:
+        from kubeflow_workshop import serve
+
+        serve.add_arguments(server)
     arguments = parser.parse_args(known)
     if arguments.command == "train":
         train.run(arguments)
     elif arguments.command == "tune":
         return tune.run(arguments)
+    elif arguments.command == "serve":
+        serve.run(arguments)
     else:
         _commands(arguments)
     return None

@@ -41,7 +41,8 @@ MAY_IMPORT = {
     "loop": LOOP,
     "tour": LOOP | {"loop"},
     "tune": {"errors", "objects", "katib"},
-    "cli": LOOP | {"loop", "tour", "tune", "doctor"},
+    "serve": {"errors", "serving"},
+    "cli": LOOP | {"loop", "tour", "tune", "serve", "doctor"},
 }
 """Room → the rooms it may import, besides itself and the package's own constants. A room that is
 not named here may import none.

@@ -6,8 +6,8 @@ float32 [batch, window, 1], to the next value, float32 [batch, 1].
 How far off a forecast may be is read from how far off it was. For each horizon there is a set of
 errors on the days of validation, made by forecasts over as many days, in shares of the day's price.
 Quantiles of that set are added to the forecast (split conformal prediction). Each level then moves
-with the days: where too few outcomes lay below it, it rises (adaptive conformal inference, Gibbs and
-Candès, 2021).
+with the days: where too few outcomes lay below it, it rises (adaptive conformal inference: Gibbs
+and Candès, 2021).
 """
 
 from collections.abc import Callable, Sequence

@@ -23,16 +23,16 @@ _THROWN_AWAY = 64 << 20
 class Front:
     """An ASGI application around another one."""
 
-    def __init__(self, app: App, draining: Callable[[], bool], patience: float = PATIENCE):
-        """`draining` says whether the server is going; `patience`, in seconds, is for one body."""
-        self._app, self._draining, self._patience = app, draining, patience
+    def __init__(self, app: App, closing: Callable[[], bool], patience: float = PATIENCE):
+        """`closing` says whether connections end; `patience`, in seconds, is for one body."""
+        self._app, self._closing, self._patience = app, closing, patience
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Read the body as a whole, and hand it on, or refuse it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        if self._draining():
+        if self._closing():
             send = _closing(send)
         if (length := _length(scope)) is not None and length > MOST_BYTES:
             await self._refuse(send, receive, 413, _TOO_LARGE)

@@ -5,8 +5,8 @@ Taught in notebook 09. The image runs this module as a command:
 
     python -m kubeflow_workshop.serving.server msft=models/msft/1 --port 8080
 
-KServe's own parts do the work: each class here is one of them, with what this server does otherwise.
-They are made in functions, since importing KServe takes seconds.
+KServe's own parts do the work: each class here is one of them, with what this server does
+otherwise. They are made in functions, since importing KServe takes seconds.
 """
 
 import argparse
@@ -112,10 +112,12 @@ class State:
     Attributes:
         log: where answers are kept, if anywhere.
         draining: whether the server was asked to end.
+        closing: whether each answer ends its connection, since no new one is taken.
     """
 
     log: RequestLog | None = None
     draining: bool = False
+    closing: bool = False
     _told: str | None = field(default=None, repr=False)
 
     def note(self, answer: Answer) -> None:
@@ -620,7 +622,7 @@ def _rest_server(server: Any, listening: socket.socket, ready: Callable[[], None
 
         def _add_middlewares(self, app: Any) -> None:
             # KServe's writes two lines for each request to a log that is off
-            app.add_middleware(Front, draining=lambda: server.state.draining)
+            app.add_middleware(Front, closing=lambda: server.state.closing)
 
         async def start(self) -> None:
             self.create_application()
@@ -642,6 +644,8 @@ def _rest_server(server: Any, listening: socket.socket, ready: Callable[[], None
             running = self._server
             for one in getattr(running, "servers", []):
                 one.close()
+            await asyncio.sleep(0.05)  # closed only now; who came back before would be cut off
+            server.state.closing = True
             loop = asyncio.get_running_loop()
             end = loop.time() + LINGER
             while running.server_state.connections and loop.time() < end:
@@ -928,7 +932,7 @@ def _signals(ask_to_end: Callable[[], None]) -> Iterator[None]:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of a model server to a parser: this module's own, and `workshop serve`'s."""
+    """Add a model server's arguments to a parser: this module's own, and `workshop serve`'s."""
     parser.add_argument(
         "sources",
         nargs="*",
