@@ -11,8 +11,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     from kubeflow_workshop.serving import server
 
     parser.epilog = (
-        'Ctrl-C ends it, after what was taken is answered. Try it: curl -d \'{"instances": [[[27.5],'
-        " [27.8], [27.9]]]}' http://127.0.0.1:8080/v1/models/NAME:predict"
+        'Ctrl-C ends it, after what was taken is answered. Try it: curl -d \'{"instances":'
+        " [[[27.5], [27.8], [27.9]]]}' http://127.0.0.1:8080/v1/models/NAME:predict"
     )
     server.add_arguments(parser)
 

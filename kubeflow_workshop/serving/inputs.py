@@ -118,7 +118,7 @@ def windows(values: object, tensor: Tensor, where: str) -> np.ndarray:
     flat = list(itertools.chain.from_iterable(itertools.chain.from_iterable(values)))
     if not {type(value) for value in flat} <= {float, int}:
         wrong = next(value for value in flat if type(value) not in (float, int))
-        raise BadInputError(f"{where} holds {_seen(wrong)}, which is not a number.")
+        raise BadInputError(f"{where} holds {seen(wrong)}, which is not a number.")
     return finite(made, where)
 
 
@@ -153,7 +153,8 @@ def _example(tensor: Tensor) -> str:
     return f"[{', '.join(days + more)}]" + (f" ({tensor.days} days)" if more else "")
 
 
-def _seen(value: object) -> str:
+def seen(value: object) -> str:
+    """A value of a request, short enough for a sentence."""
     text = json.dumps(value, ensure_ascii=False, default=repr)
     return text if len(text) <= 40 else f"{text[:40]}…"
 
@@ -178,7 +179,7 @@ def infer(body: bytes, header: str | None, tensor: Tensor, outputs: Sequence[Ten
     if header is not None:
         if not (header.isascii() and header.isdecimal() and int(header[:20]) <= size):
             raise BadInputError(
-                f"the header Inference-Header-Content-Length is {_seen(header)}; it must be the"
+                f"the header Inference-Header-Content-Length is {seen(header)}; it must be the"
                 f" number of bytes of JSON at the begin of the body, at most {size}."
             )
         size = int(header)
@@ -191,7 +192,7 @@ def infer(body: bytes, header: str | None, tensor: Tensor, outputs: Sequence[Ten
     given = asked["inputs"]
     for one in given:
         if not isinstance(one, dict):
-            raise BadInputError(f'"inputs" holds {_seen(one)}, which is not a tensor.')
+            raise BadInputError(f'"inputs" holds {seen(one)}, which is not a tensor.')
     if len(given) != 1:
         raise _other_tensors([one.get("name") for one in given], tensor)
     one = given[0]
@@ -204,7 +205,7 @@ def infer(body: bytes, header: str | None, tensor: Tensor, outputs: Sequence[Ten
             )
         if own["binary_data_size"] != len(binary):
             raise BadInputError(
-                f'input "{tensor.name}" says "binary_data_size": {_seen(own["binary_data_size"])},'
+                f'input "{tensor.name}" says "binary_data_size": {seen(own["binary_data_size"])},'
                 f" and {len(binary)} bytes stand behind the JSON."
             )
         made = raw(binary, shape, tensor)
@@ -217,7 +218,7 @@ def infer(body: bytes, header: str | None, tensor: Tensor, outputs: Sequence[Ten
         made = flat(one.get("data"), shape, tensor)
     request_id = asked.get("id", "")
     if not isinstance(request_id, str | None):
-        raise BadInputError(f'"id" is {_seen(request_id)}; it must be text.')
+        raise BadInputError(f'"id" is {seen(request_id)}; it must be text.')
     parameters = _parameters(asked)
     return Request(
         windows=made,
@@ -244,9 +245,7 @@ def _wanted(asked: object, outputs: Sequence[Tensor]) -> dict[str, bool]:
 def known_output(name: object, known: Sequence[str]) -> None:
     """Raise BadInputError if the model does not give an output of this name."""
     if name not in known:
-        raise BadInputError(
-            f"the model gives no output {_seen(name)}; it gives {', '.join(known)}."
-        )
+        raise BadInputError(f"the model gives no output {seen(name)}; it gives {', '.join(known)}.")
 
 
 def _parameters(thing: Mapping) -> dict:
@@ -254,12 +253,12 @@ def _parameters(thing: Mapping) -> dict:
     if found is None:
         return {}
     if not isinstance(found, dict):
-        raise BadInputError(f'"parameters" is {_seen(found)}; it must be an object.')
+        raise BadInputError(f'"parameters" is {seen(found)}; it must be an object.')
     return found
 
 
 def _other_tensors(given: list, tensor: Tensor) -> BadInputError:
-    names = ", ".join(map(_seen, given)) or "none"
+    names = ", ".join(map(seen, given)) or "none"
     return BadInputError(
         f'the model takes one input, "{tensor.name}"; the request has {len(given)}: {names}.'
     )
@@ -285,7 +284,7 @@ def described(datatype: object, shape: object, tensor: Tensor) -> list[int]:
     """
     if datatype != "FP32":
         raise BadInputError(
-            f'input "{tensor.name}" has the datatype {_seen(datatype)}; this model takes "FP32".'
+            f'input "{tensor.name}" has the datatype {seen(datatype)}; this model takes "FP32".'
         )
     if (
         not isinstance(shape, list)
@@ -294,8 +293,7 @@ def described(datatype: object, shape: object, tensor: Tensor) -> list[int]:
         or shape[0] < 0
     ):
         raise BadInputError(
-            f'input "{tensor.name}" has the shape {_seen(shape)}; this model takes'
-            f" {_shape(tensor)}."
+            f'input "{tensor.name}" has the shape {seen(shape)}; this model takes {_shape(tensor)}.'
         )
     _right_number(shape[0], f'input "{tensor.name}"')
     return shape
@@ -315,14 +313,14 @@ def flat(data: object, shape: list[int], tensor: Tensor) -> np.ndarray:
     """Windows from a list of numbers, in a row or nested as the shape says."""
     where = f'"data" of input "{tensor.name}"'
     if not isinstance(data, list):
-        raise BadInputError(f"{where} is {_seen(data)}; it must be a list of numbers.")
+        raise BadInputError(f"{where} is {seen(data)}; it must be a list of numbers.")
     if data and isinstance(data[0], list):
         made = windows(data, tensor, where)
         if list(made.shape) != shape:
             raise BadInputError(f"{where} has the shape {list(made.shape)}, and says {shape}.")
         return made
     if wrong := [value for value in data if type(value) not in (float, int)]:
-        raise BadInputError(f"{where} holds {_seen(wrong[0])}, which is not a number.")
+        raise BadInputError(f"{where} holds {seen(wrong[0])}, which is not a number.")
     if len(data) != np.prod(shape):
         raise BadInputError(
             f"{where} holds {len(data)} numbers; the shape {shape} takes {np.prod(shape)}."

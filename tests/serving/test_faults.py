@@ -14,8 +14,8 @@ import pytest
 
 from kubeflow_workshop import versions
 from kubeflow_workshop.errors import CourseError
-from kubeflow_workshop.serving import signature
 from kubeflow_workshop.serving.laptop import Served
+from kubeflow_workshop.serving.model import signature
 
 from .conftest import make_version, write_card
 
@@ -100,7 +100,7 @@ def test_a_graph_that_is_none_is_refused(copy):
     (copy / "saved_model.pb").write_bytes(b"\xff" * 100)
     write_card(copy)
     with pytest.raises(CourseError, match="is no SavedModel"):
-        signature.load(versions.read(copy))
+        signature(versions.read(copy))
 
 
 def test_a_version_without_a_saved_model_is_refused(copy):
@@ -108,7 +108,7 @@ def test_a_version_without_a_saved_model_is_refused(copy):
     (copy / "saved_model.pb").rename(copy / "model.pkl")
     write_card(copy)
     with pytest.raises(CourseError, match="only a SavedModel is served"):
-        signature.load(versions.read(copy))
+        signature(versions.read(copy))
 
 
 def _writes_a_file(made):
@@ -128,7 +128,7 @@ def _calls_python(made):
 def test_a_graph_that_does_more_than_compute_is_refused(tmp_path, operation, named):
     made = make_version(tmp_path / "1", operation=operation, calibrated=False)
     with pytest.raises(CourseError, match=f"uses {named}, which reach out of the graph"):
-        signature.load(versions.read(made))
+        signature(versions.read(made))
 
 
 # The command
@@ -159,7 +159,7 @@ def test_a_port_in_use_is_told_in_one_line(version, option):
         (["../x=models/msft/1"], "is not of the form NAME=VERSION_DIR"),
         (["a=x", "a=y"], "a is given twice"),
         (["--models", "no-such-folder"], "cannot be read as a model repository"),
-        (["--port", "99999", "a=x"], "port 99999"),
+        (["--port", "99999", "a=x"], "'99999' is no port"),
     ],
 )
 def test_a_command_that_cannot_be_done_is_told_in_one_line(arguments, sentence):

@@ -1,19 +1,24 @@
-"""The SavedModel of a version, loaded and run: its signature, and nothing else of it.
+"""A model version, loaded: the signature of its SavedModel, its card, and how far off it was.
 
 Taught in notebook 09. A SavedModel is a graph of TensorFlow's own operations, so it brings no
 Python. Operations that reach out of the graph, to files or back into Python, are refused.
 """
 
+import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from kubeflow_workshop import versions
 from kubeflow_workshop.errors import CourseError
+from kubeflow_workshop.serving import forecast
 from kubeflow_workshop.serving.inputs import Tensor
-from kubeflow_workshop.versions import Version
 
 SIGNATURE = "serving_default"
+CALIBRATION = "calibration.json"
+"""The file of a version that holds the days on which a forecast was measured."""
 REACHING_OUT = (
     "PyFunc",
     "EagerPyFunc",
@@ -60,7 +65,7 @@ class Signature:
         return self._function(**{self.input.name: tf.constant(windows)})[self.output.name].numpy()
 
 
-def load(version: Version) -> Signature:
+def signature(version: versions.Version) -> Signature:
     """Load the SavedModel of a version, and run it once, so that the first request need not wait.
 
     Taught in notebook 09.
@@ -99,9 +104,9 @@ def load(version: Version) -> Signature:
             f"{where} takes {list(given.shape)} and gives {list(made.shape)}, and windows [batch,"
             " window, 1] with the next value [batch, 1] are served; export the model so."
         )
-    signature = Signature(function, loaded, given, made)
-    signature(np.ones((1, given.days, 1), np.float32))
-    return signature
+    run = Signature(function, loaded, given, made)
+    run(np.ones((1, given.days, 1), np.float32))
+    return run
 
 
 def _only_tensor(where: Path, does: str, specs: dict) -> Tensor:
@@ -142,3 +147,53 @@ def _only_computes(graph: Path) -> None:
             f"{graph} uses {', '.join(sorted(found))}, which reach out of the graph, to files or to"
             " Python; only models that compute and nothing else are served."
         )
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model version that can answer.
+
+    Attributes:
+        name: under which it is served.
+        version: what was read.
+        run: windows in, next values out.
+        calibration: how far off its forecasts were; None if the version does not say.
+    """
+
+    name: str
+    version: versions.Version
+    run: Signature
+    calibration: forecast.Calibration | None
+
+    @property
+    def metadata(self) -> dict:
+        """As the Open Inference Protocol describes a model, with its card."""
+        return {
+            "name": self.name,
+            "versions": [self.version.number],
+            "platform": "tensorflow_savedmodel",
+            "inputs": [self.run.input.as_metadata()],
+            "outputs": [self.run.output.as_metadata()],
+            "card": self.version.card,
+        }
+
+
+def load(name: str, directory: Path, altered: bool = False) -> Loaded:
+    """Read, check and load a model version.
+
+    Taught in notebook 09.
+
+    Raises:
+        CourseError: if it is no version, not whole, or no model that is served.
+    """
+    if not versions.NAME.fullmatch(name):
+        raise CourseError(
+            f"{name!r} cannot be the name of a model; take letters, digits, and . _ - between them."
+        )
+    version = versions.read(directory, altered=altered)
+    run = signature(version)
+    calibration = None
+    if CALIBRATION in version.card["files"]:
+        days = json.loads((directory / CALIBRATION).read_text())
+        calibration = forecast.calibrate(run, days, run.input.days)
+    return Loaded(name, version, run, calibration)
