@@ -245,7 +245,9 @@ def _writing(directory: Path) -> Iterator[None]:
         ) from None
 
 
-def save(model: "keras.Model", directory: Path, card: dict) -> Path:
+def save(
+    model: "keras.Model", directory: Path, card: dict, calibration: dict | None = None
+) -> Path:
     """Write a model version: the files that TensorFlow Serving, KServe and Keras read, and a card
     that describes it.
 
@@ -259,6 +261,8 @@ def save(model: "keras.Model", directory: Path, card: dict) -> Path:
         directory: where the version will be; it must not exist. In a model repository this is
             `MODELS/NAME/N`.
         card: the description; the SHA-256 of each file is added to it under `files`.
+        calibration: the days from which a server reads how far off a forecast may be, as
+            `train.calibration` gives them; they become `calibration.json`.
 
     Returns:
         `directory`.
@@ -287,6 +291,8 @@ def save(model: "keras.Model", directory: Path, card: dict) -> Path:
             )
             archive.write_out(partial, verbose=False)
             model.save(partial / "model.keras")
+            if calibration:
+                (partial / "calibration.json").write_text(json.dumps(calibration))
             files = {
                 path.relative_to(partial).as_posix(): _sha256(path)
                 for path in sorted(partial.rglob("*"))

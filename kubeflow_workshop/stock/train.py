@@ -148,6 +148,27 @@ def card(trained: Trained, frame: pd.DataFrame, series: str, directory: Path) ->
     }
 
 
+def calibration(trained: Trained, frame: pd.DataFrame) -> dict:
+    """The days of validation and test, from a window before the first of them: a server forecasts
+    over them, and reads how far off a forecast may be.
+
+    Taught in notebook 09.
+
+    Returns:
+        `dates` and `prices` (dollars), oldest first; `validation_from` and `test_from`, dates among
+            them.
+    """
+    first, test = (part.dates[0] for part in trained.parts[1:])
+    begin = frame.index.get_loc(first) - trained.hyperparameters.window
+    days = frame["adj_close"].iloc[begin:]
+    return {
+        "dates": [f"{day:%Y-%m-%d}" for day in days.index],
+        "prices": [float(price) for price in days],
+        "validation_from": f"{first:%Y-%m-%d}",
+        "test_from": f"{test:%Y-%m-%d}",
+    }
+
+
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
@@ -252,7 +273,8 @@ def run(arguments: argparse.Namespace) -> None:
     trained = train(frame, chosen, report, cut)
     say({"Test-MAE": trained.scores.mae, "Persistence-MAE": trained.scores.persistence_mae})
     if arguments.output:
-        model.save(trained.model, arguments.output, card(trained, frame, series, arguments.output))
+        described = card(trained, frame, series, arguments.output)
+        model.save(trained.model, arguments.output, described, calibration(trained, frame))
 
 
 def _tensorflow_version() -> str:
