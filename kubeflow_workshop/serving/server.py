@@ -93,9 +93,14 @@ def serve(asked: Asked) -> None:
 @contextlib.contextmanager
 def _import_kserve() -> Iterator[None]:
     """KServe 0.21 reads the command line when it is imported, and ends the program if an option of
-    ours is like two of its own.
+    ours is like two of its own. It also imports all of Kubernetes' client, and that a validator,
+    where there is one, which takes a second.
     """
     mine, sys.argv = sys.argv, sys.argv[:1]
+    validator = "kubernetes_validate"
+    hidden = validator not in sys.modules
+    if hidden:
+        sys.modules[validator] = None  # type: ignore[assignment]
     try:
         import kserve  # noqa: F401
 
@@ -104,6 +109,8 @@ def _import_kserve() -> Iterator[None]:
         yield
     finally:
         sys.argv = mine
+        if hidden:
+            del sys.modules[validator]
 
 
 def _model_server(asked: Asked, state: State) -> Any:

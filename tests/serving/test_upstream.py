@@ -74,6 +74,20 @@ def test_importing_kserve_still_reads_the_command_line():
     assert "ambiguous option: --m" in done.stderr
 
 
+def test_our_server_is_imported_whatever_the_command_line_and_without_a_validator():
+    code = """
+import sys
+from kubeflow_workshop.serving.server import _import_kserve
+with _import_kserve():
+    print("kserve" in sys.modules, sys.modules["kubernetes_validate"])
+print(sys.argv[1:], "kubernetes_validate" in sys.modules)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, "--m", "x"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines() == ["True None", "['--m', 'x'] False"]
+
+
 def test_tritonclient_and_kserve_still_cannot_be_in_one_process():
     """tests/serving/triton.py is a program for that."""
     done = subprocess.run(
