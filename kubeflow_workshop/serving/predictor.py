@@ -152,8 +152,8 @@ def predictor(loaded: Loaded, state: State) -> "kserve.Model":
                     loaded.version.number,
                     windows,
                     values,
-                    said.get("ticker"),
-                    said.get("target_date"),
+                    said.get("ticker") or None,
+                    said.get("target_date") or None,
                 )
             )
 
