@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kubeflow_workshop import IMAGE
+from kubeflow_workshop import IMAGE, repository
 from kubeflow_workshop.errors import CourseError
 from kubeflow_workshop.katib import rules, spec
-from kubeflow_workshop.stock import prices, repository
+from kubeflow_workshop.stock import prices
 
 if TYPE_CHECKING:
     from kubeflow_katib_api import models

@@ -45,6 +45,9 @@ def _run(argv: Sequence[str] | None) -> int | None:
     piper = commands.add_parser(
         "pipeline", help="run a pipeline of Kubeflow Pipelines, on this laptop or on a cluster"
     )
+    server = commands.add_parser(
+        "serve", help="answer requests with model versions, as KServe's model server does"
+    )
     known = argv if argv is not None else sys.argv[1:]
     if known[:1] == ["train"]:
         from kubeflow_workshop.stock import train
@@ -58,6 +61,10 @@ def _run(argv: Sequence[str] | None) -> int | None:
         from kubeflow_workshop import pipeline
 
         pipeline.add_arguments(piper)
+    elif known[:1] == ["serve"]:
+        from kubeflow_workshop import serve
+
+        serve.add_arguments(server)
     arguments = parser.parse_args(known)
     if arguments.command == "train":
         train.run(arguments)
@@ -65,6 +72,8 @@ def _run(argv: Sequence[str] | None) -> int | None:
         return tune.run(arguments)
     elif arguments.command == "pipeline":
         return pipeline.run(arguments)
+    elif arguments.command == "serve":
+        serve.run(arguments)
     else:
         _commands(arguments)
     return None

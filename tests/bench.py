@@ -349,7 +349,8 @@ def suggestions() -> Iterator[Row]:
 
 def chain(ticker: str, models: Path) -> float:
     """What the pipeline's steps call, one after the other in this process; returns the seconds."""
-    from kubeflow_workshop.stock import checks, gate, report, repository
+    from kubeflow_workshop import repository
+    from kubeflow_workshop.stock import checks, gate, report
 
     begin = time.perf_counter()
     frame = prices.load(ticker)
@@ -357,7 +358,7 @@ def chain(ticker: str, models: Path) -> float:
     trained = train.train(frame)
     with tempfile.TemporaryDirectory() as room:
         version = Path(room) / "version"
-        model.save(trained.model, version, train.card(trained, frame, ticker, version))
+        train.save(trained, frame, ticker, version)
         judged = train.judge(version, frame)
         decision = gate.decide(judged.scores)
         report.evaluation(judged.forecast, judged.windows, judged.scores, decision, judged.card)

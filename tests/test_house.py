@@ -21,21 +21,23 @@ STEPS = f"{NAME}.pipelines.components"
 PLATFORMS = {"kubernetes", "kubeflow", "kfp", "kserve", "optuna", "skopt"}
 
 PLATFORM = {"errors", "files", "target", "objects", "kube", "process", "forks"}
+SERVING = PLATFORM | {"repository"}
 LOOP = PLATFORM | {"stock", "case_study", "pipelines", "serving", "katib"}
 MAY_IMPORT = {
     "__init__": set(),
     "errors": set(),
     "files": set(),
-    "stock": {"errors", "files"},
+    "stock": {"errors", "files", "repository"},
     "target": {"errors", "files"},
     "objects": {"errors"},
     "kube": {"errors", "objects", "target"},
     "process": {"errors"},
     "forks": set(),  # run by its path, so that no program meets the course in it
     "katib": PLATFORM,
-    "serving": PLATFORM,
-    "pipelines": PLATFORM | {"stock", "tuning"},
-    "case_study": {"errors", "files", "stock"},
+    "repository": {"errors"},
+    "serving": SERVING,
+    "pipelines": PLATFORM | {"stock", "tuning", "repository"},
+    "case_study": {"errors", "files", "stock", "repository"},
     "tuning": {"errors", "target", "katib", "case_study", "pipelines"},
     "learn": {"errors", "files"},
     "doctor": {"errors", "files"},
@@ -43,7 +45,8 @@ MAY_IMPORT = {
     "tour": LOOP | {"loop"},
     "tune": {"errors", "objects", "katib"},
     "pipeline": {"errors", "files", "target", "objects", "pipelines", "case_study"},
-    "cli": LOOP | {"loop", "tour", "tune", "pipeline", "doctor"},
+    "serve": {"errors", "serving"},
+    "cli": LOOP | {"loop", "tour", "tune", "pipeline", "serve", "doctor"},
 }
 """Room → the rooms it may import, besides itself and the package's own constants. A room that is
 not named here may import none.

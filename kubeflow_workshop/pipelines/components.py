@@ -89,7 +89,6 @@ def train(
     """Train a network, and save it as a model version; `logs` is for TensorBoard."""
     from pathlib import Path
 
-    from kubeflow_workshop.stock import model as stock_model
     from kubeflow_workshop.stock import prices as stock_prices
     from kubeflow_workshop.stock import train as training
 
@@ -104,9 +103,7 @@ def train(
     )
     with training.tensorboard(Path(logs.path)) as report:
         trained = training.train(frame, chosen, report)
-    version = Path(model.path)
-    card = training.card(trained, frame, prices.metadata["series"], version)
-    stock_model.save(trained.model, version, card)
+    training.save(trained, frame, prices.metadata["series"], Path(model.path))
 
 
 @component
@@ -150,9 +147,10 @@ def gate(
 
     import pandas as pd
 
+    from kubeflow_workshop import repository
     from kubeflow_workshop.stock import gate as stock_gate
     from kubeflow_workshop.stock import prices as stock_prices
-    from kubeflow_workshop.stock import report, repository
+    from kubeflow_workshop.stock import report
     from kubeflow_workshop.stock import train as training
     from kubeflow_workshop.stock.evaluate import Scores
 
@@ -175,7 +173,7 @@ def register(
     """Copy the version into the model repository, and say in its card which run it is from."""
     from pathlib import Path
 
-    from kubeflow_workshop.stock import repository
+    from kubeflow_workshop import repository
 
     additions = {"run": {"id": run, "name": name}, "decision": decision}
     place = repository.register(Path(model.path), Path(models), ticker.lower(), additions)

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from kubeflow_workshop import repository
 from kubeflow_workshop.errors import CourseError
 from kubeflow_workshop.objects import AbsentError
 from kubeflow_workshop.pipelines import Door
-from kubeflow_workshop.stock import prices, repository
+from kubeflow_workshop.stock import prices
 
 
 @dataclass(frozen=True)

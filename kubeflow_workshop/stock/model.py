@@ -5,6 +5,7 @@ prepare.
 """
 
 import errno
+import json
 import math
 import os
 from collections.abc import Callable
@@ -14,8 +15,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kubeflow_workshop import repository
 from kubeflow_workshop.errors import CourseError
-from kubeflow_workshop.stock import repository
 from kubeflow_workshop.stock.windows import Windows
 
 if TYPE_CHECKING:
@@ -211,7 +212,9 @@ def forecast(model: "keras.Model", windows: Windows) -> np.ndarray:
     return np.asarray(model(windows.inputs))[:, 0]
 
 
-def save(model: "keras.Model", directory: Path, card: dict) -> Path:
+def save(
+    model: "keras.Model", directory: Path, card: dict, calibration: dict | None = None
+) -> Path:
     """Write a model version: the files that TensorFlow Serving, KServe and Keras read, and a card
     that describes it.
 
@@ -225,6 +228,8 @@ def save(model: "keras.Model", directory: Path, card: dict) -> Path:
         directory: where the version will be; it must not exist. In a model repository this is
             `MODELS/NAME/N`.
         card: the description; the SHA-256 of each file is added to it under `files`.
+        calibration: the days from which a server reads how far off a forecast may be, as
+            `train.calibration` gives them; they become `calibration.json`.
 
     Returns:
         `directory`.
@@ -249,6 +254,8 @@ def save(model: "keras.Model", directory: Path, card: dict) -> Path:
             )
             archive.write_out(partial, verbose=False)
             model.save(partial / "model.keras")
+            if calibration:
+                (partial / "calibration.json").write_text(json.dumps(calibration))
         except tf.errors.ResourceExhaustedError as error:  # TensorFlow's word for a full disk
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
         repository.describe(partial, card)

@@ -27,8 +27,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from kubeflow_workshop import repository
 from kubeflow_workshop.errors import CourseError, CourseParser, exit_with_one_sentence
-from kubeflow_workshop.stock import evaluate, model, prices, repository
+from kubeflow_workshop.stock import evaluate, model, prices
 from kubeflow_workshop.stock.windows import Split, Windows, split, split_by_date, windows
 
 if TYPE_CHECKING:
@@ -254,6 +255,39 @@ def tensorboard(directory: Path) -> Iterator[Callable[[model.Progress], None]]:
         yield report
 
 
+def save(trained: Trained, frame: pd.DataFrame, series: str, directory: Path) -> Path:
+    """Write what `train` returned as a model version: the model, its card and its calibration.
+
+    Taught in notebook 04. The arguments are those of `card`.
+
+    Raises:
+        CourseError: if the directory exists or cannot be written; then nothing is left of it.
+    """
+    described = card(trained, frame, series, directory)
+    return model.save(trained.model, directory, described, calibration(trained, frame))
+
+
+def calibration(trained: Trained, frame: pd.DataFrame) -> dict:
+    """The days of validation and test, from a window before the first of them: a server forecasts
+    over them, and reads how far off a forecast may be.
+
+    Taught in notebook 09.
+
+    Returns:
+        `dates` and `prices` (dollars), oldest first; `validation_from` and `test_from`, dates among
+            them.
+    """
+    first, test = (part.dates[0] for part in trained.parts[1:])
+    begin = frame.index.get_loc(first) - trained.hyperparameters.window
+    days = frame["adj_close"].iloc[begin:]
+    return {
+        "dates": [f"{day:%Y-%m-%d}" for day in days.index],
+        "prices": [float(price) for price in days],
+        "validation_from": f"{first:%Y-%m-%d}",
+        "test_from": f"{test:%Y-%m-%d}",
+    }
+
+
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
@@ -368,7 +402,7 @@ def run(arguments: argparse.Namespace) -> None:
         trained = train(frame, chosen, report, cut)
     say({"Test-MAE": trained.scores.mae, "Persistence-MAE": trained.scores.persistence_mae})
     if arguments.output:
-        model.save(trained.model, arguments.output, card(trained, frame, series, arguments.output))
+        save(trained, frame, series, arguments.output)
 
 
 def _tensorflow_version() -> str:

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from kubeflow_workshop import case_study, pipeline, tuning
+from kubeflow_workshop import case_study, pipeline, repository, tuning
 from kubeflow_workshop.cli import main
 from kubeflow_workshop.errors import CourseError
 from kubeflow_workshop.files import course_file
 from kubeflow_workshop.pipelines import graph, lineage, spec
 from kubeflow_workshop.pipelines.laptop import Laptop
-from kubeflow_workshop.stock import prices, repository
+from kubeflow_workshop.stock import prices
 
 pytestmark = pytest.mark.slow
 

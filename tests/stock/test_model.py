@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from kubeflow_workshop import repository
 from kubeflow_workshop.errors import CourseError
-from kubeflow_workshop.stock import model, repository
+from kubeflow_workshop.stock import model
 from kubeflow_workshop.stock.windows import Windows, split, windows
 
 
@@ -437,16 +438,14 @@ def test_a_damaged_file_is_found(name, copy):
     (copy / name).write_bytes(data)
     with pytest.raises(
         CourseError,
-        match=(
-            f"{name} is not the file that card.json names; the version is damaged: train it again"
-        ),
+        match=rf"{name} is not the file that card.json names \(its SHA-256 differs\)",
     ):
         model.load(copy)
 
 
 def test_a_missing_file_is_found(copy):
     (copy / "model.keras").unlink()
-    with pytest.raises(CourseError, match=r"model\.keras is not the file that card.json names"):
+    with pytest.raises(CourseError, match=r"model\.keras is named by card.json and cannot be read"):
         model.load(copy)
 
 

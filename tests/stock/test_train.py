@@ -308,7 +308,7 @@ def test_the_card_names_the_ticker_as_the_market_does_and_the_days_that_were_cho
             "--start",
             "2012-09-05",
             "--end",
-            "2012-12-31",
+            "2013-02-27",
             "--output",
             str(tmp_path / "1"),
         ]
@@ -317,7 +317,7 @@ def test_the_card_names_the_ticker_as_the_market_does_and_the_days_that_were_cho
     assert (data["series"], data["first_day"], data["last_day"]) == (
         "IBM (bundled)",
         "2012-09-05",
-        "2012-12-31",
+        "2013-02-27",
     )
 
 
@@ -425,3 +425,16 @@ def test_a_process_gives_the_same_numbers_and_ctrl_c_ends_it_without_a_traceback
         process.kill()
     assert (process.returncode, errors) == (130, "stopped.\n")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_version_knows_the_days_on_which_its_forecasts_are_measured():
+    year = prices.load("MSFT", start="2012-03-01")
+    trained = train.train(year, train.Hyperparameters(epochs=1))
+    days = train.calibration(trained, year)
+    first = days["dates"].index(days["validation_from"])
+    assert first == trained.hyperparameters.window
+    assert days["validation_from"] == f"{trained.parts.validation.dates[0]:%Y-%m-%d}"
+    assert days["test_from"] == f"{trained.parts.test.dates[0]:%Y-%m-%d}"
+    assert days["dates"][-1] == f"{year.index[-1]:%Y-%m-%d}"
+    assert np.float32(days["prices"][first]) == trained.parts.validation.targets[0]
+    assert len(days["prices"]) == len(days["dates"])

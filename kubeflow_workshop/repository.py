@@ -2,7 +2,7 @@
 is current.
 
 Taught in notebook 06. No TensorFlow here: a version is a directory of files, and `card.json` says
-what they are. `model` writes what is in them.
+what they are, with the SHA-256 of each. `stock.model` writes what is in them, `serving` serves it.
 """
 
 import hashlib
@@ -13,12 +13,14 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from kubeflow_workshop.errors import CourseError
 
 CARD = "card.json"
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+"""What a model may be called: a directory, a part of a web address, never a way out."""
 _NUMBER = re.compile(r"[1-9][0-9]*")
 
 
@@ -41,20 +43,71 @@ def card(version: Path) -> dict:
     return found
 
 
-def whole(version: Path) -> dict:
+def whole(version: Path, *, altered: bool = False) -> dict:
     """The card of a model version, if every file is the one that it describes.
+
+    Args:
+        version: the directory, such as `models/msft/1`.
+        altered: take files whose SHA-256 differs from the card's. They must be there even so.
 
     Raises:
         CourseError: if there is no model version in `version`, or a file is missing or another one.
     """
     found = card(version)
     for name, sha256 in found["files"].items():
-        if ".." in PurePosixPath(name).parts or _sha256(version / name) != sha256:
+        path = PurePosixPath(name)
+        if path.is_absolute() or ".." in path.parts:
             raise CourseError(
-                f"{version / name} is not the file that {CARD} names; the version is damaged: train"
-                " it again into a new directory."
+                f"{version / CARD} names the file {name!r}, which lies outside of the version; do"
+                " not use this version."
+            )
+        real = _sha256(version / name)
+        if real is None:
+            raise CourseError(
+                f"{version / name} is named by {CARD} and cannot be read; the version is not whole:"
+                " copy it again, or train it again into a new directory."
+            )
+        if real != sha256 and not altered:
+            raise CourseError(
+                f"{version / name} is not the file that {CARD} names (its SHA-256 differs); copy"
+                " the version again, or train it again into a new directory."
             )
     return found
+
+
+@dataclass(frozen=True)
+class Version:
+    """A whole model version on disk.
+
+    Attributes:
+        directory: where it is.
+        card: what it says about itself.
+    """
+
+    directory: Path
+    card: dict
+
+    @property
+    def number(self) -> str:
+        """The version's number, as text: the directory's in a repository, or else the card's."""
+        name = self.directory.absolute().name
+        return name if _NUMBER.fullmatch(name) else str(self.card.get("version", ""))
+
+    @property
+    def serves(self) -> bool:
+        """Whether the card names the file that a server loads."""
+        return "saved_model.pb" in self.card["files"]
+
+
+def read(directory: Path, *, altered: bool = False) -> Version:
+    """A model version whose files are whole; what `altered` means is said in `whole`.
+
+    Taught in notebook 09.
+
+    Raises:
+        CourseError: as `whole` does.
+    """
+    return Version(directory, whole(directory, altered=altered))
 
 
 def describe(directory: Path, about: Mapping) -> None:
@@ -87,7 +140,7 @@ def _sha256(path: Path) -> str | None:
 
 def names(models: Path) -> list[str]:
     """The models of a repository that have a version, by name; none if there is no repository."""
-    return [name for name in _listed(models) if _NAME.fullmatch(name) and versions(models, name)]
+    return [name for name in _listed(models) if NAME.fullmatch(name) and versions(models, name)]
 
 
 def versions(models: Path, name: str) -> list[int]:
@@ -164,7 +217,7 @@ def register(version: Path, models: Path, name: str, additions: Mapping | None =
 
 
 def _next(models: Path, name: str) -> Path:
-    if not _NAME.fullmatch(name):
+    if not NAME.fullmatch(name):
         raise CourseError(
             f"model name {name!r} cannot be that of a directory; use letters, digits and . _ - only"
             " (a letter or digit first), such as ibm."
