@@ -395,11 +395,15 @@ def test_the_training_program_gives_the_same_numbers_in_a_fork():
     assert forked == finish(workers.Fresh({}).start(argv, Path.cwd()))
 
 
+def _runs(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 def gone(pids: list[int]) -> None:
     deadline = time.monotonic() + 10
-    while any(
-        psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-        for pid in pids
-    ):
+    while any(map(_runs, pids)):
         assert time.monotonic() < deadline, "still running"
         time.sleep(0.01)
