@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Protocol
 
 import psutil
+from filelock import BaseFileLock, Timeout
 
 GRACE = 5.0
 """Seconds between asking a program to end and ending it."""
@@ -265,3 +266,15 @@ def _leave_nothing(process: subprocess.Popen) -> None:
     process.wait()
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
+
+
+def held(lock: BaseFileLock) -> bool:
+    """Whether another owner, such as another process, has a lock now."""
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return True
+    except OSError:  # a directory that can only be read
+        return False
+    lock.release()
+    return False

@@ -23,6 +23,7 @@ from filelock import FileLock, Timeout
 
 from kubeflow_workshop import objects
 from kubeflow_workshop.errors import CourseError
+from kubeflow_workshop.process import held
 
 _PATIENCE = 0.5
 """Seconds for which a lock is waited for: another process may be looking whether it is held."""
@@ -84,14 +85,7 @@ class Store:
 
     def runs(self) -> bool:
         """Whether a process runs this Experiment."""
-        try:
-            self._lock.acquire(timeout=0)
-        except Timeout:
-            return True
-        except OSError:  # a directory that can only be read
-            return False
-        self._lock.release()
-        return False
+        return held(self._lock)
 
     def make(self) -> None:
         """Make the folder; what a creation or a deletion has left there half done goes.

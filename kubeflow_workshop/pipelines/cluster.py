@@ -101,7 +101,7 @@ class Cluster:
         if platforms:
             document = {"pipeline_spec": document, "platform_spec": platforms[0]}
         run = self._api.V2beta1Run(
-            display_name=name or f"{pipeline.name} {now()[:19].replace('T', ' ')}",
+            display_name=name or pipeline.run_name(now()),
             experiment_id=self._experiment(experiment or "Default"),
             pipeline_spec=document,
             runtime_config=self._api.V2beta1RuntimeConfig(parameters=bound),

@@ -73,7 +73,7 @@ class Laptop:
         created = now(precise=True)
         run: dict[str, Any] = {
             "run_id": str(uuid.uuid4()),
-            "display_name": name or f"{pipeline.name} {created[:19].replace('T', ' ')}",
+            "display_name": name or pipeline.run_name(created),
             "experiment_id": experiment or "Default",
             "state": "PENDING",
             "created_at": created,

@@ -104,6 +104,10 @@ class Pipeline:
         """Of the pipeline."""
         return self.spec["pipelineInfo"]["name"]
 
+    def run_name(self, created: str) -> str:
+        """What a run is called that was given no name; `created` is RFC 3339."""
+        return f"{self.name} {created[:19].replace('T', ' ')}"
+
     @property
     def parameters(self) -> dict[str, dict]:
         """Its parameters by name, as the YAML has them: `parameterType`, `defaultValue`, … ."""

@@ -16,11 +16,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from kubeflow_workshop.errors import CourseError
 from kubeflow_workshop.objects import AbsentError
 from kubeflow_workshop.pipelines import ENDED
+from kubeflow_workshop.process import held
 
 
 class Store:
@@ -62,14 +63,7 @@ class Store:
 
     def runs(self) -> bool:
         """Whether a process runs it."""
-        try:
-            self.lock.acquire(timeout=0)
-        except Timeout:
-            return True
-        except OSError:  # a directory that can only be read
-            return False
-        self.lock.release()
-        return False
+        return held(self.lock)
 
     def log(self, task: str) -> Path:
         """Where the log of a task is."""
