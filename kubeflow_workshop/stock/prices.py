@@ -194,7 +194,7 @@ def _require(ticker: str, source: str) -> None:
     if source == "bundled" and ticker.upper() not in (known := cards()):
         raise CourseError(
             f"ticker {ticker!r} is not among the bundled series ({', '.join(known)}); use one of"
-            " them, a file of your own (--csv PATH), or the live source (--source yahoo)."
+            " them, the live source (yahoo), or a CSV file of your own."
         )
 
 
