@@ -209,7 +209,7 @@ def compare(
     description="Prices in, a model version out, if the gate accepts it.",
 )
 def stock_pipeline(
-    tickers: list[str] = ["MSFT"],  # noqa: B006 kfp reads the default, and nobody changes it
+    tickers: list[str] = ["MSFT"],
     source: str = "bundled",
     start: str = "",
     end: str = "",
@@ -254,7 +254,7 @@ def stock_pipeline(
             ticker=ticker, source=source, start=start, end=end, edition=known.output, code=code
         )
         checked = check(prices=fetched.outputs["prices"], code=code)
-        with dsl.If(search == True):  # noqa: E712 this is no Python, but becomes a condition
+        with dsl.If(search == True):
             tuned = tune(
                 ticker=ticker,
                 source=source,

@@ -163,9 +163,7 @@ def test_kfp_local_alone_takes_a_float_against_a_whole_number_for_false(notebook
 
 
 @claim("06", "IBM is done, and the second `fetch` has failed.")
-@claim(
-    "06", "**One failed stock fails the run**, here and on a cluster, and `compare` has not begun"
-)
+@claim("06", "**One failed stock fails the run**, and `compare` has not begun")
 def test_one_failed_stock_fails_the_run(notebook):
     found = notebook(states("typo"))
     assert found["judge.0"] == "SUCCEEDED"
