@@ -43,7 +43,8 @@ def metrics(tasks: Sequence[Mapping]) -> pd.DataFrame:
 
     Returns:
         One row per task that has logged any, with its id as index `task`; one float64 column per
-        metric, NaN where a task has not logged it.
+        metric, by name (the metadata of an artifact has no order), NaN where a task has not
+        logged it.
     """
     rows = {
         task["task_id"]: artifact["metadata"]
@@ -52,7 +53,8 @@ def metrics(tasks: Sequence[Mapping]) -> pd.DataFrame:
         if artifact["type"] == "system.Metrics"
     }
     made = pd.DataFrame.from_dict(rows, orient="index").rename_axis("task")
-    return made.drop(columns=["display_name", "store_session_info"], errors="ignore")
+    extra = ["display_name", "store_session_info"]
+    return made.drop(columns=extra, errors="ignore").sort_index(axis="columns")
 
 
 def artifacts(task: Mapping) -> list[dict]:

@@ -195,7 +195,7 @@ def test_where_the_time_went(notebook):
 
 @claim("06", "`evaluate` has logged five")
 def test_five_metrics_are_logged(notebook):
-    assert notebook("sorted(table.metrics(tasks).loc['evaluate.0'].dropna().index)") == [
+    assert notebook("list(table.metrics(tasks).loc['evaluate.0'].dropna().index)") == [
         "mae",
         "persistence_mae",
         "skill",
